@@ -1,0 +1,1 @@
+#include "common/storage/object_store_memory.h"
