@@ -60,3 +60,21 @@ function(weir_unit_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS unit)
 endfunction()
+
+# weir_protobuf(sources_var path.proto ...): protoc-c's C of each file, given by its path from the source root. It lands at the
+# same path in the build tree, so proto/control.proto is included as "proto/control.pb-c.h". Call it where the target is made.
+function(weir_protobuf sources_var)
+  set(sources)
+  foreach(proto ${ARGN})
+    string(REGEX REPLACE "\\.proto$" ".pb-c" stem ${proto})
+    set(generated ${CMAKE_BINARY_DIR}/${stem}.c ${CMAKE_BINARY_DIR}/${stem}.h)
+    add_custom_command(
+      OUTPUT ${generated}
+      COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR} --c_out=${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}/${proto}
+      DEPENDS ${CMAKE_SOURCE_DIR}/${proto}
+      VERBATIM)
+    set_source_files_properties(${generated} PROPERTIES COMPILE_OPTIONS -w)
+    list(APPEND sources ${generated})
+  endforeach()
+  set(${sources_var} ${sources} PARENT_SCOPE)
+endfunction()
