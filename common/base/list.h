@@ -54,6 +54,6 @@ static inline struct list *list_pop(struct list *list)
 }
 
 // The body may remove link itself, no other.
-#define LIST_EACH(list, link)                                                                                                  \
-	for (struct list *link = (list)->next, *link##_next = link->next; link != (list);                                      \
+#define LIST_EACH(head, link)                                                                                                  \
+	for (struct list *link = (head)->next, *link##_next = link->next; link != (head);                                      \
 		link = link##_next, link##_next = link->next)
