@@ -85,11 +85,13 @@ struct metadata_store_ops {
 	// All keys with prefix, from revision on (after a range: its revision + 1). Returns an id for unwatch.
 	uint64_t (*watch)(struct metadata_store *store, struct bytes prefix, int64_t revision, metadata_watch_fn fn, void *ctx);
 	void (*unwatch)(struct metadata_store *store, uint64_t watch);
-	void (*free)(struct metadata_store *store); // calls in flight answer ERROR_CANCELED first
+	// Calls in flight answer ERROR_CANCELED first. Never from one of the store's own callbacks.
+	void (*free)(struct metadata_store *store);
 };
 
 struct metadata_store {
 	const struct metadata_store_ops *ops;
+	bool full; // the last write was refused for want of space
 };
 
 struct metadata_store_settings {
@@ -102,6 +104,8 @@ struct metadata_store_settings {
 MUST_CHECK enum error metadata_store_etcd_new(
 	struct loop *loop, const struct metadata_store_settings *settings, struct metadata_store **ret_store, char reason[256]);
 void metadata_store_free(struct metadata_store **store);
+// Whether the last write was refused for want of space; the next one that is taken ends it.
+bool metadata_store_full(const struct metadata_store *store);
 
 void metadata_range(struct metadata_store *store, struct bytes key, struct bytes range_end, size_t limit, uint32_t timeout_ms,
 	metadata_range_fn fn, void *ctx);
