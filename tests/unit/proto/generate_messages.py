@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Turns proto/kafka/messages.table into kafka_test_messages.c: how tests fill and compare every message (kafka_fill.h).
+
+    generate_messages.py FOLDER_OF_MESSAGE_TABLE_PY messages.table OUTPUT
+"""
+
+import sys
+
+sys.path.insert(0, sys.argv[1])
+
+from message_table import FOREVER, read_table  # noqa: E402
+
+
+def test_of(versions):
+    if versions.empty():
+        return "false"
+    return f"version >= {versions.low}" + (f" && version <= {versions.high}" if versions.high < FOREVER else "")
+
+
+def java_name(field):
+    return field.name[0].lower() + field.name[1:]
+
+
+def fill_value(field, value, salt, depth):
+    if field.struct:
+        return f"{field.struct.c_name}_fill({value}, filler, version, {depth}, {salt});"
+    return f"{value} = kafka_fill_{field.type}(filler, \"{java_name(field)}\", {salt});"
+
+
+def fill_field(field):
+    value = f"message->{field.c_name}"
+    null = f"kafka_fill_null(filler, {test_of(field.nullable)})"
+    lines = [f"if ({test_of(field.versions)}) {{"]
+    if field.is_array:
+        lines += [f"\t{value}_count = {null} ? -1 : kafka_fill_count(filler, depth);",
+                  f"\tif ({value}_count > 0)",
+                  f"\t\t{value} = arena_alloc(filler->arena, (size_t){value}_count * sizeof *{value});",
+                  f"\tfor (int32_t i = 0; i < {value}_count; i++)"]
+        element = f"&{value}[i]" if field.struct else f"{value}[i]"
+        lines.append("\t\t" + fill_value(field, element, "salt + (filler->kind == KAFKA_FILL_RANDOM ? 0 : i)", "depth + 1"))
+    elif field.is_pointer:
+        lines += [f"\tif (!{null}) {{", f"\t\t{value} = arena_alloc(filler->arena, sizeof *{value});",
+                  "\t\t" + fill_value(field, value, "salt", "depth"), "\t}"]
+    elif field.struct:
+        lines.append("\t" + fill_value(field, f"&{value}", "salt", "depth"))
+    elif field.nullable.empty():
+        lines.append("\t" + fill_value(field, value, "salt", "depth"))
+    else:
+        empty = "KAFKA_RECORDS_NULL" if field.type == "records" else "BYTES_NULL"
+        lines += [f"\t{value} = {empty};", f"\tif (!{null})", "\t\t" + fill_value(field, value, "salt", "depth")]
+    return lines + ["}"]
+
+
+def equal_value(field, a, b):
+    if field.struct:
+        return f"{field.struct.c_name}_equal(&{a}, &{b})"
+    if field.type in ("string", "bytes"):
+        return f"kafka_view_equal({a}, {b})"
+    if field.type == "records":
+        return f"kafka_view_equal({a}.bytes, {b}.bytes)"
+    if field.type == "uuid":
+        return f"uuid_equal(&{a}, &{b})"
+    return f"{a} == {b}"
+
+
+def equal_field(field):
+    a, b = f"a->{field.c_name}", f"b->{field.c_name}"
+    if field.is_array:
+        return [f"if ({a}_count != {b}_count)", "\treturn false;", f"for (int32_t i = 0; i < {a}_count; i++)",
+                f"\tif (!({equal_value(field, a + '[i]', b + '[i]')}))", "\t\treturn false;"]
+    if field.is_pointer:
+        return [f"if (!{a} != !{b} || ({a} && !{field.struct.c_name}_equal({a}, {b})))", "\treturn false;"]
+    return [f"if (!({equal_value(field, a, b)}))", "\treturn false;"]
+
+
+def struct_code(struct):
+    name = struct.c_name
+    lines = ["", f"static void {name}_fill(", f"\tstruct {name} *message, struct kafka_filler *filler, int16_t version, "
+             "int depth, int salt)", "{", "\t(void)depth, (void)salt;", f"\t{name}_init(message);"]
+    for field in struct.fields:
+        lines += ["\t" + line for line in fill_field(field)]
+    lines += ["}", "", f"static bool {name}_equal(const struct {name} *a, const struct {name} *b)", "{"]
+    for field in struct.fields:
+        lines += ["\t" + line for line in equal_field(field)]
+    return lines + ["\treturn true;", "}"]
+
+
+def wrappers(message):
+    name = message.c_name
+    return f"""
+static void test_{name}_init(void *message)
+{{
+	{name}_init(message);
+}}
+
+static void test_{name}_fill(void *message, struct kafka_filler *filler, int16_t version)
+{{
+	{name}_fill(message, filler, version, 0, 0);
+}}
+
+static enum error test_{name}_decode(void *message, struct reader *reader, int16_t version, struct arena *arena)
+{{
+	return {name}_decode(message, reader, version, arena);
+}}
+
+static void test_{name}_encode(const void *message, struct kafka_writer *writer, int16_t version)
+{{
+	{name}_encode(message, writer, version);
+}}
+
+static bool test_{name}_equal(const void *a, const void *b)
+{{
+	return {name}_equal(a, b);
+}}""".split("\n")
+
+
+def row(message):
+    name = message.c_name
+    request = "true" if message.kind == "request" else "false"
+    functions = ", ".join(f"test_{name}_{verb}" for verb in ("init", "fill", "decode", "encode", "equal"))
+    return (f"\t{{\"{message.name}\", {message.key}, {request}, {message.versions.low}, {message.versions.high}, "
+            f"sizeof(struct {name}), {functions}}},")
+
+
+def main():
+    messages = read_table(sys.argv[2])
+    lines = ["// Generated by tests/unit/proto/generate_messages.py from messages.table.", "",
+             "#include \"proto/kafka/kafka_messages.h\"", "#include \"tests/unit/proto/kafka_fill.h\""]
+    for message in messages:
+        for struct in message.structs:
+            lines += struct_code(struct)
+        lines += wrappers(message)
+    lines += ["", "const struct kafka_test_message kafka_test_messages[] = {", *map(row, messages), "};", "",
+              "const int kafka_test_message_count = (int)(sizeof kafka_test_messages / sizeof kafka_test_messages[0]);"]
+    with open(sys.argv[3], "w", encoding="ascii") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
