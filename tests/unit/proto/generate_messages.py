@@ -60,6 +60,8 @@ def equal_value(field, a, b):
         return f"kafka_view_equal({a}.bytes, {b}.bytes)"
     if field.type == "uuid":
         return f"uuid_equal(&{a}, &{b})"
+    if field.type == "float64":
+        return f"kafka_double_equal({a}, {b})"
     return f"{a} == {b}"
 
 

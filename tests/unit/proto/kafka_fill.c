@@ -123,6 +123,11 @@ bool kafka_view_equal(struct bytes a, struct bytes b)
 	return !a.data == !b.data && bytes_equal(a, b);
 }
 
+bool kafka_double_equal(double a, double b)
+{
+	return memcmp(&a, &b, sizeof a) == 0;
+}
+
 const struct kafka_test_message *kafka_test_message_find(const char *name)
 {
 	for (int i = 0; i < kafka_test_message_count; i++)

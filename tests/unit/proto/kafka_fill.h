@@ -42,6 +42,8 @@ struct kafka_records kafka_fill_records(struct kafka_filler *filler, const char 
 
 // As bytes_equal, but null differs from empty.
 bool kafka_view_equal(struct bytes a, struct bytes b);
+// By their bits, since a NaN must survive too.
+bool kafka_double_equal(double a, double b);
 
 // Every message of messages.table, without its type: generate_messages.py.
 struct kafka_test_message {
