@@ -33,7 +33,7 @@ struct groups_settings {
 };
 
 struct groups_deps {
-	const struct env *env;
+	struct env *env; // its random numbers make the member ids
 	const struct groups_settings *settings;
 	// Logs the command (copied before return) and calls fn exactly once, never inside propose: ERROR_OK after it is durable
 	// and groups_apply() has seen it; ERROR_NOT_OWNER when the shard is lost.
@@ -41,8 +41,11 @@ struct groups_deps {
 	void *ctx;
 };
 
+// deps is copied; what it points to must outlive the groups.
 struct groups *groups_new(const struct groups_deps *deps);
-void groups_free(struct groups **groups); // pending requests are answered with ERROR_NOT_OWNER
+// Pending requests are answered with ERROR_NOT_OWNER. A proposal still under way may call its fn later, and must, once: it then
+// only frees its own memory.
+void groups_free(struct groups **groups);
 
 // One Kafka request for this shard. body is the request without header; it lives for the call only.
 struct group_call {
@@ -59,7 +62,7 @@ struct group_topic {
 	struct uuid id;
 };
 // response: the body in the request's version, without header, borrowed for the call; error ERROR_OK. Otherwise the frontend
-// turns error into Kafka's code. Called exactly once, perhaps inside groups_request().
+// turns error into Kafka's code. Called exactly once, perhaps inside groups_request(); it must not call into the groups.
 typedef void (*groups_reply_fn)(void *ctx, enum error error, struct bytes response);
 
 // Whether groups answer this API (the shard asks before it passes a KafkaCall on).
@@ -75,6 +78,11 @@ void groups_drop_topic(struct groups *groups, const struct uuid *topic_id);
 void groups_take_over(struct groups *groups);
 // Session and rebalance timers. Returns the next deadline.
 uint64_t groups_step(struct groups *groups);
+
+// For a snapshot: commands that make the logged state of all groups when applied in this order to new groups. Each is borrowed
+// for its call and holds at most a thousand offsets.
+typedef void (*groups_export_fn)(void *ctx, const Weir__Command *command);
+void groups_export(const struct groups *groups, groups_export_fn fn, void *ctx);
 
 // Gauges for /metrics.
 size_t groups_count(const struct groups *groups);
