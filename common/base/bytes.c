@@ -30,7 +30,8 @@ int bytes_compare(struct bytes a, struct bytes b)
 
 struct reader reader_of(struct bytes bytes)
 {
-	return (struct reader){bytes.data, bytes.data + bytes.len, false};
+	// NULL + 0 is undefined in C17.
+	return (struct reader){bytes.data, bytes.len ? bytes.data + bytes.len : bytes.data, false};
 }
 
 size_t reader_left(const struct reader *reader)
@@ -51,7 +52,8 @@ static const uint8_t *reader_advance(struct reader *reader, size_t len)
 		return NULL;
 	}
 	const uint8_t *at = reader->pos;
-	reader->pos += len;
+	if (len)
+		reader->pos += len;
 	return at;
 }
 
