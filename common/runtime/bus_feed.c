@@ -80,8 +80,7 @@ static bool bus_subscription_matches(const struct bus_subscription *subscription
 static void bus_sub_dispatch(struct bus_sub *sub, struct bytes prefix, struct bytes body)
 {
 	sub->feed->received++;
-	LIST_EACH(&sub->subscriptions, link)
-	{
+	LIST_EACH (&sub->subscriptions, link) {
 		struct bus_subscription *subscription = container_of(link, struct bus_subscription, link);
 		if (bus_subscription_matches(subscription, prefix))
 			subscription->fn(subscription->ctx, prefix, body);
@@ -132,8 +131,9 @@ static struct bus_sub *bus_sub_new(struct bus_feed *feed, const char *address)
 	sub->feed = feed;
 	memcpy(sub->address, address, len);
 	list_init(&sub->subscriptions);
-	sub->subscriber = (struct loop_socket){
-		.socket = bus_socket_new(feed->zmq, ZMQ_SUB, feed->limits), .events = ZMQ_POLLIN, .on_ready = bus_subscriber_ready};
+	sub->subscriber = (struct loop_socket){.socket = bus_socket_new(feed->zmq, ZMQ_SUB, feed->limits),
+		.events = ZMQ_POLLIN,
+		.on_ready = bus_subscriber_ready};
 	CHECK(sub->subscriber.socket);
 	if (zmq_connect(sub->subscriber.socket, address) != 0)
 		log_event(LOG_ERROR, "feed_address_refused", LOG_TEXT("address", address),
@@ -148,8 +148,7 @@ static void bus_sub_sweep(void *ctx)
 {
 	struct bus_sub *sub = ctx;
 	sub->sweeping = false;
-	LIST_EACH(&sub->subscriptions, link)
-	{
+	LIST_EACH (&sub->subscriptions, link) {
 		struct bus_subscription *subscription = container_of(link, struct bus_subscription, link);
 		if (subscription->fn && sub->subscriber.socket)
 			continue;
@@ -177,8 +176,7 @@ static void bus_sub_close(struct bus_sub *sub)
 
 static struct bus_subscription *bus_sub_find(const struct bus_sub *sub, struct bytes prefix)
 {
-	LIST_EACH(&sub->subscriptions, link)
-	{
+	LIST_EACH (&sub->subscriptions, link) {
 		struct bus_subscription *subscription = container_of(link, struct bus_subscription, link);
 		if (subscription->fn && bytes_equal(bytes_view(subscription->prefix, subscription->len), prefix))
 			return subscription;
@@ -214,8 +212,7 @@ void bus_feed_subscribe(struct bus_feed *feed, const char *address, struct bytes
 
 static bool bus_sub_listens(const struct bus_sub *sub)
 {
-	LIST_EACH(&sub->subscriptions, link)
-	{
+	LIST_EACH (&sub->subscriptions, link) {
 		if (container_of(link, struct bus_subscription, link)->fn)
 			return true;
 	}

@@ -19,7 +19,7 @@ enum {
 	PARCEL_MESSAGES_MAX = 1 << 16,
 	PARCEL_FRAMES_MAX = 1 << 18,
 	PARCEL_HEADER_ROOM = 80, // a BusHeader with all fields at their longest, and its length
-	// Below, a copy is cheaper than the bookkeeping of a shared frame.
+				 // Below, a copy is cheaper than the bookkeeping of a shared frame.
 	PARCEL_COPY_BYTES = 1024,
 	// Received frames below share libzmq's 8 KiB receive buffer: a copy lets go of it.
 	PARCEL_KEEP_BYTES = 4096,
@@ -171,8 +171,8 @@ enum parcel_result parcel_send(
 {
 	struct list chosen;
 	size_t frames;
-	// A ROUTER answers for its peer at the routing id, a DEALER at the first frame. Later frames fail only if the connection
-	// breaks meanwhile; the peer never sees a part of a multipart.
+	// A ROUTER answers for its peer at the routing id, a DEALER at the first frame. Later frames fail only if the
+	// connection breaks meanwhile; the peer never sees a part of a multipart.
 	if (to.data && !parcel_send_bytes(socket, to, true))
 		return errno == EAGAIN ? PARCEL_BLOCKED : PARCEL_GONE;
 	list_init(&chosen);
@@ -277,8 +277,7 @@ static void parcel_receive_frames(struct parcel *parcel, void *socket, bool *ok)
 		}
 		if (parcel->frame_count == parcel->frame_capacity) {
 			parcel->frame_capacity = parcel->frame_capacity ? parcel->frame_capacity * 2 : 64;
-			parcel->frames =
-				memory_realloc(parcel->frames, parcel->frame_capacity * sizeof *parcel->frames);
+			parcel->frames = memory_realloc(parcel->frames, parcel->frame_capacity * sizeof *parcel->frames);
 		}
 		parcel->frames[parcel->frame_count++] = parcel_slice(&msg);
 	}

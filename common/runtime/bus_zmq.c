@@ -33,10 +33,10 @@ enum {
 	BUS_MESSAGE_BYTES_MAX = 64 << 20,
 	BUS_SOCKETS_MAX = 8192,
 	CONNECT_WAIT_MS = 1000,
-	REOPEN_MS = 20,           // after a connection that had lasted
-	REOPEN_REFUSED_MS = 500,  // after one that had not, or was refused
-	PARCELS_A_TURN = 64,      // a socket; the rest comes in the next turn
-	REQUESTS_MAX = 1 << 18,   // owed replies; at the limit we stop reading requests
+	REOPEN_MS = 20,              // after a connection that had lasted
+	REOPEN_REFUSED_MS = 500,     // after one that had not, or was refused
+	PARCELS_A_TURN = 64,         // a socket; the rest comes in the next turn
+	REQUESTS_MAX = 1 << 18,      // owed replies; at the limit we stop reading requests
 	REPLY_BYTES_MAX = 256 << 20, // queued here because their peers are slow; likewise
 	PEER_RETRY_MS = 1,
 	CLOSE_LINGER_MS = 500,
@@ -58,7 +58,7 @@ struct bus_call {
 struct bus_link {
 	UT_hash_handle hh;
 	struct bus_zmq *bus;
-	uint32_t holds; // 0: unlinked, freed at the end of the turn
+	uint32_t holds;            // 0: unlinked, freed at the end of the turn
 	struct loop_socket dealer; // socket NULL: closed until reopen
 	struct bus_monitor monitor;
 	bool connected;
@@ -203,8 +203,7 @@ static uint64_t call_connect_deadline(const struct bus_call *call)
 	return deadline_min(call->deadline_us, deadline_in_ms(call->bus_link->bus->env, CONNECT_WAIT_MS));
 }
 
-static uint64_t bus_zmq_call(
-	struct bus *base, struct bus_link *link, const struct bus_send *send, bus_reply_fn fn, void *ctx)
+static uint64_t bus_zmq_call(struct bus *base, struct bus_link *link, const struct bus_send *send, bus_reply_fn fn, void *ctx)
 {
 	struct bus_zmq *bus = bus_zmq_of(base);
 	struct bus_call *call = memory_zalloc(sizeof *call);
@@ -303,8 +302,7 @@ static void link_close(struct bus_link *link, int linger_ms)
 static void link_part_calls(struct bus_link *link, struct list *lost)
 {
 	list_init(lost);
-	LIST_EACH(&link->calls, position)
-	{
+	LIST_EACH (&link->calls, position) {
 		struct bus_call *call = container_of(position, struct bus_call, link);
 		if (call->error)
 			continue;
@@ -450,8 +448,8 @@ static void link_flush(struct bus_link *link)
 	struct list sent;
 	list_init(&sent);
 	while (link->connected && !list_empty(&link->outs) && !(link->dealer.events & ZMQ_POLLOUT)) {
-		enum parcel_result result = parcel_send(
-			link->dealer.socket, BYTES_NULL, &link->outs, &sent, bus->env->now_us, &bus->scratch);
+		enum parcel_result result =
+			parcel_send(link->dealer.socket, BYTES_NULL, &link->outs, &sent, bus->env->now_us, &bus->scratch);
 		link_sent(link, &sent);
 		if (result == PARCEL_BLOCKED)
 			link->dealer.events = ZMQ_POLLIN | ZMQ_POLLOUT;
@@ -585,8 +583,8 @@ static bool peer_flush(struct bus_peer *peer)
 	struct list sent;
 	list_init(&sent);
 	while (!list_empty(&peer->outs)) {
-		enum parcel_result result = parcel_send(bus->router.socket, bytes_view(peer->id, peer->id_len), &peer->outs, &sent,
-			bus->env->now_us, &bus->scratch);
+		enum parcel_result result = parcel_send(bus->router.socket, bytes_view(peer->id, peer->id_len), &peer->outs,
+			&sent, bus->env->now_us, &bus->scratch);
 		if (result == PARCEL_BLOCKED)
 			return false;
 		peer_outs_end(peer, &sent, result == PARCEL_DONE);
@@ -690,9 +688,8 @@ static void bus_register_metrics(struct bus_zmq *bus, struct metrics *metrics)
 
 static enum error bus_bind(struct bus_zmq *bus, const char *address)
 {
-	bus->router = (struct loop_socket){.socket = bus_socket_new(bus->zmq, ZMQ_ROUTER, &bus->limits),
-		.events = ZMQ_POLLIN,
-		.on_ready = router_ready};
+	bus->router = (struct loop_socket){
+		.socket = bus_socket_new(bus->zmq, ZMQ_ROUTER, &bus->limits), .events = ZMQ_POLLIN, .on_ready = router_ready};
 	CHECK(bus->router.socket);
 	return bus_socket_bind(bus->router.socket, address, &bus->address);
 }
@@ -756,6 +753,8 @@ void bus_zmq_free(struct bus **held)
 	if (!bus)
 		return;
 	bus_flush(bus); // what the last turn still said
+	for (struct bus_call *call = bus->calls; call; call = call->hh.next)
+		call->fn = NULL; // who would hear it is gone
 	HASH_ITER(hh, bus->links, link, next)
 	link_unlink(link, CLOSE_LINGER_MS);
 	bus_forget_callers(bus);

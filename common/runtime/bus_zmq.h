@@ -1,6 +1,7 @@
 #pragma once
 // The bus over ZeroMQ: one ROUTER for requests that come in, one DEALER with a fresh random routing id a link, one XPUB for
-// what we publish, one SUB a feed address. Every socket gets HWM, LINGER, heartbeats, MAXMSGSIZE and timeouts in one function.
+// what we publish, one SUB a feed address. Every socket gets HWM, LINGER, heartbeats, MAXMSGSIZE and timeouts in one function
+// (bus_socket.c; CURVE keys will be set there too, from a field of the settings). bus_parcel.h tells the wire form.
 
 #include "common/runtime/bus.h"
 #include "common/runtime/loop.h"
@@ -17,6 +18,7 @@ struct bus_zmq_settings {
 // ERROR_OK, or ERROR_UNREACHABLE if a bind failed (the reason is logged).
 MUST_CHECK enum error bus_zmq_new(
 	struct loop *loop, const struct bus_zmq_settings *settings, struct metrics *metrics, struct bus **ret_bus);
+// Sends what is queued, for at most half a second. Calls in flight end without their callback, owed requests are forgotten.
 void bus_zmq_free(struct bus **bus);
 
 // The addresses really bound (free ports filled in); live as long as the bus.

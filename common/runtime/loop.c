@@ -16,8 +16,8 @@
 #include "common/base/check.h"
 #include "common/base/memory.h"
 
-// A turn, as it goes well: flush what was sent outside a turn -> zmq_poll -> clocks -> sockets, then fds -> due timers -> steps ->
-// flushes -> deferred calls. All arrays only grow, so a turn allocates nothing once the daemon has warmed up.
+// A turn, as it goes well: flush what was sent outside a turn -> zmq_poll -> clocks -> sockets, then fds -> due timers -> steps
+// -> flushes -> deferred calls. All arrays only grow, so a turn allocates nothing once the daemon has warmed up.
 //
 // Callbacks may add and remove anything. What the turn still has in hand is therefore either an index that removal nulls
 // (sockets, fd events) or a cursor that removal moves on (steps).
@@ -228,8 +228,7 @@ static void loop_collect_items(struct loop *loop)
 	}
 	loop->items[0] = (zmq_pollitem_t){NULL, loop->epoll_fd, ZMQ_POLLIN, 0};
 	loop->item_count = 1;
-	LIST_EACH(&loop->sockets, link)
-	{
+	LIST_EACH (&loop->sockets, link) {
 		struct loop_socket *loop_socket = container_of(link, struct loop_socket, link);
 		if (!loop_socket->events)
 			continue;

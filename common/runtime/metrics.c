@@ -256,17 +256,21 @@ static double cpu_seconds(void)
 
 static void put_process(const struct metrics *metrics, const char *role, struct buffer *buffer)
 {
-	put(buffer, "# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
-		    "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %" PRIu64 "\n",
+	put(buffer,
+		"# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
+		"# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %" PRIu64 "\n",
 		resident_bytes());
-	put(buffer, "# HELP process_cpu_seconds_total User and system CPU time spent in seconds.\n"
-		    "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.6f\n",
+	put(buffer,
+		"# HELP process_cpu_seconds_total User and system CPU time spent in seconds.\n"
+		"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.6f\n",
 		cpu_seconds());
-	put(buffer, "# HELP process_start_time_seconds Start of the process in Unix seconds.\n"
-		    "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %.3f\n",
+	put(buffer,
+		"# HELP process_start_time_seconds Start of the process in Unix seconds.\n"
+		"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %.3f\n",
 		metrics->started);
-	put(buffer, "# HELP weir_build_info The version that runs.\n# TYPE weir_build_info gauge\n"
-		    "weir_build_info{role=\"%s\",version=\"%s\"} 1\n",
+	put(buffer,
+		"# HELP weir_build_info The version that runs.\n# TYPE weir_build_info gauge\n"
+		"weir_build_info{role=\"%s\",version=\"%s\"} 1\n",
 		role, WEIR_VERSION);
 }
 

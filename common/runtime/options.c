@@ -126,8 +126,8 @@ static enum error option_set(struct option_parser *parser, const struct option_r
 			*(int64_t *)target = number;
 			return ERROR_OK;
 		}
-		snprintf(why, sizeof why, "is outside %" PRId64 " to %" PRId64 "%s%s", row->min, row->max, *row->unit ? " " : "",
-			row->unit);
+		snprintf(why, sizeof why, "is outside %" PRId64 " to %" PRId64 "%s%s", row->min, row->max,
+			*row->unit ? " " : "", row->unit);
 	}
 	option_refuse(parser, row, value, why);
 	return ERROR_MALFORMED;
@@ -262,8 +262,11 @@ enum error options_parse(const struct option_table *table, int argc, char **argv
 
 static void option_help_row(const struct option_table *table, const struct option_row *row, FILE *out)
 {
-	static const char *const placeholders[] = {
-		[OPTION_TEXT] = " TEXT", [OPTION_BOOL] = "", [OPTION_NUMBER] = " N", [OPTION_BYTES] = " BYTES", [OPTION_MS] = " TIME"};
+	static const char *const placeholders[] = {[OPTION_TEXT] = " TEXT",
+		[OPTION_BOOL] = "",
+		[OPTION_NUMBER] = " N",
+		[OPTION_BYTES] = " BYTES",
+		[OPTION_MS] = " TIME"};
 	char env_name[OPTION_NAME_MAX];
 	option_env_name(table, row, env_name);
 	fprintf(out, "  --%s%s  (%s)\n      %s\n      ", row->name, placeholders[row->type], env_name, row->help);
