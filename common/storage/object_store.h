@@ -5,9 +5,10 @@
 // Backends: file:///directory (object_store_directory.c, the embedded default), memory (object_store_memory.c, scripted faults,
 // for tests and simulation); S3 follows the same struct. A store that cannot be reached is an error: there is no fallback.
 //
-// Bounds: requests in flight a backend (the rest wait in order), bytes a get.
-// Keys: bytes of [A-Za-z0-9._@/-], no empty component, no "." or "..", at most 255 bytes a component and 900 in all; anything
-// else is ERROR_MALFORMED.
+// Bounds: requests in flight a backend (the rest wait in order), bytes a get, keys a page.
+// Keys: bytes of [A-Za-z0-9._@/-], no component that is empty or begins with ".", at most 255 bytes a component and 900 in all;
+// anything else is ERROR_MALFORMED. A key is never the directory of another: a/b and a/b/c cannot both exist in file:///.
+// timeout_ms 0: wait for ever.
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,11 @@
 #include "common/runtime/metrics.h"
 
 struct object_store;
+
+enum {
+	OBJECT_LIST_MAX = 1000,           // keys a page, as S3
+	OBJECT_GET_BYTES_MAX = 256 << 20, // one get; more is ERROR_TOO_LARGE
+};
 
 struct object_info {
 	struct bytes key; // relative to the store's prefix
@@ -36,7 +42,7 @@ typedef void (*object_head_fn)(void *ctx, enum error error, uint64_t size);
 typedef void (*object_list_fn)(void *ctx, enum error error, const struct object_info *objects, size_t count, bool more);
 typedef void (*object_delete_fn)(void *ctx, enum error error);
 
-// What is asked for costs money: this is the bill.
+// What is asked for costs money: this is the bill. NOT_FOUND, ALREADY_EXISTS and OFFSET_OUT_OF_RANGE are no errors.
 struct object_store_counters {
 	uint64_t puts, put_bytes, put_errors, put_retries;
 	uint64_t gets, get_bytes, get_errors, get_retries;
@@ -47,11 +53,13 @@ struct object_store_ops {
 	// parts are held until the answer. if_absent: ERROR_ALREADY_EXISTS if the key is taken (If-None-Match: *).
 	void (*put)(struct object_store *store, const char *key, const struct slice *parts, size_t part_count, bool if_absent,
 		uint32_t timeout_ms, object_put_fn fn, void *ctx);
-	// len 0: to the end (only for objects known to be small). Past the end: ERROR_OFFSET_OUT_OF_RANGE.
+	// len 0: to the end (only for objects known to be small). At or past the end: ERROR_OFFSET_OUT_OF_RANGE, but for len 0
+	// at the end, which reads nothing.
 	void (*get)(struct object_store *store, const char *key, uint64_t position, uint64_t len, uint32_t timeout_ms,
 		object_get_fn fn, void *ctx);
 	void (*head)(struct object_store *store, const char *key, uint32_t timeout_ms, object_head_fn fn, void *ctx);
-	// Keys that begin with prefix and come after `after` ("" for the first page), at most max.
+	// Keys that begin with prefix (which may end anywhere, also in a component) and come after `after` ("" for the first
+	// page), at most max, and never more than OBJECT_LIST_MAX.
 	void (*list)(struct object_store *store, const char *prefix, const char *after, size_t max, uint32_t timeout_ms,
 		object_list_fn fn, void *ctx);
 	// Absent keys count as deleted.
