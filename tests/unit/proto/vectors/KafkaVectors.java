@@ -1,5 +1,5 @@
 // Prints every version of every message named on standard input as Kafka's own Java client writes it: the oracle of
-// kafka_vectors_test.c. README.md tells how to run it and by which rule the fields get their values.
+// test_kafka_vectors.c. README.md tells how to run it and by which rule the fields get their values.
 
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
