@@ -810,4 +810,5 @@ void metadata_store_memory_script(
 	struct memory_store *store = memory_of(base);
 	store->fault = fault;
 	store->fault_ctx = ctx;
+	store->call_number = 0;
 }

@@ -19,7 +19,7 @@ struct metadata_store *metadata_store_memory_new(const struct env *env);
 // Delivers what is due (events first, as etcd often does); returns when it wants to be called again. It cannot know of calls
 // made after it in the same turn: whoever makes them asks for another turn.
 uint64_t metadata_store_memory_step(struct metadata_store *store);
-// Asked once per call and once per keep-alive sent, in order from 0; NULL for none.
+// Asked once per call and once per keep-alive sent, counted from 0 from now on; NULL for none.
 void metadata_store_memory_script(
 	struct metadata_store *store, enum metadata_fault (*fault)(void *ctx, uint64_t call_number), void *ctx);
 // A second handle on the same data, as a second process would have; freed on its own.
