@@ -20,12 +20,12 @@ def hex_of(data):
 
 
 def plain_rows(count):
-    return [(1700000000000 + i * 3, b"key-%d" % i, b"value %d " % i * 4, []) for i in range(count)]
+    return [(1700000000000 + i * 3, b"key-%d" % i, b"value %d " % i * 12, []) for i in range(count)]
 
 
 def odd_rows():
     return [
-        (1700000000500, None, b"no key", []),
+        (1700000000500, None, b"no key " * 20, []),
         (1700000000100, b"", b"", [("h", b"1"), ("empty", b""), ("null", None)]),
         (1699999999000, b"tombstone", None, []),
         (1700000000900, None, None, [("\u00e9", b"\x00\xff")]),
@@ -41,6 +41,7 @@ def emit(name, codec, rows, producer=(-1, -1, -1), transactional=False):
     for offset, (timestamp, key, value, headers) in enumerate(rows):
         assert builder.append(offset, timestamp, key, value, headers)
     data = bytes(builder.build())
+    assert data[22] & 7 == codec, "it leaves out compression that does not pay"
     attributes = codec | (0x10 if transactional else 0)
     times = [row[0] for row in rows]
     print("batch", name, data.hex())
