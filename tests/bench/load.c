@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -95,6 +96,10 @@ static rd_kafka_t *producer_new(struct load *load)
 static void topic_create(rd_kafka_t *client, const struct load *load)
 {
 	char error[256];
+	if (!load->brokers) { // the mock cluster knows no CreateTopics
+		rd_kafka_mock_topic_create(rd_kafka_handle_mock_cluster(client), load->topic, load->partitions, 1);
+		return;
+	}
 	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(load->topic, load->partitions, 1, error, sizeof error);
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
 	rd_kafka_CreateTopics(client, &topic, 1, NULL, queue);
@@ -136,7 +141,17 @@ static double produce(rd_kafka_t *producer, struct load *load)
 	return (double)(now_us() - start_us) / 1e6;
 }
 
-// Reads everything acked, from the beginning. Returns the seconds from the first record to the last.
+static void assign_beginning(rd_kafka_t *consumer, const struct load *load)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(load->partitions);
+	for (int i = 0; i < load->partitions; i++)
+		rd_kafka_topic_partition_list_add(list, load->topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+	rd_kafka_assign(consumer, list);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+// Reads as many records as were acked, from the beginning. The mock cluster keeps only the last few MB of a partition, so there
+// the same ones are read again and again. Returns the seconds from the first record to the last.
 static double consume(struct load *load, const char *brokers)
 {
 	char error[256];
@@ -144,18 +159,16 @@ static double consume(struct load *load, const char *brokers)
 	set(conf, "bootstrap.servers", brokers);
 	set(conf, "group.id", "weir-load");
 	set(conf, "enable.auto.commit", "false");
+	set(conf, "enable.partition.eof", "true");
 	set(conf, "fetch.message.max.bytes", "8388608");
 	rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof error);
 	if (!consumer)
 		fatal("consumer", error);
 	rd_kafka_poll_set_consumer(consumer);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(load->partitions);
-	for (int i = 0; i < load->partitions; i++)
-		rd_kafka_topic_partition_list_add(list, load->topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
-	rd_kafka_assign(consumer, list);
-	rd_kafka_topic_partition_list_destroy(list);
+	assign_beginning(consumer, load);
 	uint64_t first_us = 0;
 	uint64_t give_up_us = now_us() + 120 * 1000000ull;
+	int ended = 0;
 	while (load->consumed < load->acked && now_us() < give_up_us) {
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 1000);
 		if (!message)
@@ -163,6 +176,9 @@ static double consume(struct load *load, const char *brokers)
 		if (!message->err && message->len == load->record_bytes) {
 			first_us = first_us ? first_us : now_us();
 			load->consumed++;
+		} else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && !load->brokers && ++ended == load->partitions) {
+			ended = 0;
+			assign_beginning(consumer, load);
 		}
 		rd_kafka_message_destroy(message);
 	}
