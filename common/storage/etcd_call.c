@@ -80,6 +80,7 @@ void etcd_call_start(struct etcd_call *call, const struct etcd_target *target, c
 	grpc_metadata_array_init(&call->initial);
 	grpc_metadata_array_init(&call->trailing);
 	call->call = etcd_queue_call(target->queue, target->channel, method, deadline);
+	call->request = grpc_byte_buffer_copy(request);
 	call_metadata_init(&metadata, target->token);
 
 	grpc_op operations[6] = {0};
@@ -88,7 +89,7 @@ void etcd_call_start(struct etcd_call *call, const struct etcd_target *target, c
 	operations[0].data.send_initial_metadata.count = metadata.count;
 	operations[0].data.send_initial_metadata.metadata = metadata.pairs;
 	operations[1].op = GRPC_OP_SEND_MESSAGE;
-	operations[1].data.send_message.send_message = request;
+	operations[1].data.send_message.send_message = call->request;
 	operations[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
 	operations[3].op = GRPC_OP_RECV_INITIAL_METADATA;
 	operations[3].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
@@ -123,6 +124,7 @@ void etcd_call_done(struct etcd_call *call)
 	grpc_slice_unref(call->details);
 	if (call->reply)
 		grpc_byte_buffer_destroy(call->reply);
+	grpc_byte_buffer_destroy(call->request);
 	grpc_metadata_array_destroy(&call->initial);
 	grpc_metadata_array_destroy(&call->trailing);
 	grpc_call_unref(call->call);
@@ -145,8 +147,9 @@ struct etcd_stream {
 	struct etcd_tag receive_tag;
 	unsigned pending;
 	bool sending;
-	bool broken; // nothing more can be sent
-	bool closed; // the owner has gone
+	grpc_byte_buffer *sent; // under way
+	bool broken;            // nothing more can be sent
+	bool closed;            // the owner has gone
 	struct list outgoing;
 	grpc_byte_buffer *received;
 	grpc_metadata_array initial;
@@ -201,8 +204,8 @@ static void stream_send_next(struct etcd_stream *stream)
 	grpc_op operation = {.op = GRPC_OP_SEND_MESSAGE};
 	operation.data.send_message.send_message = outgoing->buffer;
 	stream->sending = true;
+	stream->sent = outgoing->buffer;
 	stream_batch(stream, &operation, 1, &stream->send_tag);
-	grpc_byte_buffer_destroy(outgoing->buffer); // gRPC has taken its own hold
 	free(outgoing);
 }
 
@@ -210,6 +213,9 @@ static void stream_send_completed(struct etcd_tag *tag, bool ok)
 {
 	struct etcd_stream *stream = container_of(tag, struct etcd_stream, send_tag);
 	stream->sending = false;
+	if (stream->sent)
+		grpc_byte_buffer_destroy(stream->sent);
+	stream->sent = NULL;
 	if (!ok)
 		stream_drop_outgoing(stream);
 	stream_send_next(stream);

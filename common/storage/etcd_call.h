@@ -24,6 +24,7 @@ grpc_byte_buffer *etcd_pack(const ProtobufCMessage *message);
 struct etcd_call {
 	struct etcd_tag tag;
 	grpc_call *call;
+	grpc_byte_buffer *request; // our copy: gRPC takes the slices out of what it sends
 	grpc_metadata_array initial;
 	grpc_metadata_array trailing;
 	grpc_byte_buffer *reply;
@@ -33,7 +34,7 @@ struct etcd_call {
 	void (*done)(struct etcd_call *call);
 };
 
-// request is borrowed.
+// request is borrowed and left whole, so it may be sent again.
 void etcd_call_start(struct etcd_call *call, const struct etcd_target *target, const char *method, grpc_byte_buffer *request,
 	gpr_timespec deadline, void (*done)(struct etcd_call *call));
 // done() still comes, with GRPC_STATUS_CANCELLED unless the answer was quicker.
