@@ -61,6 +61,19 @@ void bus_socket_close(void **socket, int linger_ms)
 	*socket = NULL;
 }
 
+// With ZMQ_IPV6 libzmq names an IPv4 address "[::ffff:127.0.0.1]"; people and other tools want the plain form.
+static void unmap_ipv4(char *address)
+{
+	static const char mapped[] = "tcp://[::ffff:";
+	size_t mapped_len = sizeof mapped - 1, scheme_len = strlen("tcp://");
+	char *close = strchr(address, ']');
+	if (strncmp(address, mapped, mapped_len) != 0 || !close || !memchr(address, '.', (size_t)(close - address)))
+		return;
+	size_t host_len = (size_t)(close - address) - mapped_len;
+	memmove(address + scheme_len, address + mapped_len, host_len);
+	memmove(address + scheme_len + host_len, close + 1, strlen(close + 1) + 1);
+}
+
 enum error bus_socket_bind(void *socket, const char *address, char **ret_bound)
 {
 	char bound[1024];
@@ -69,6 +82,7 @@ enum error bus_socket_bind(void *socket, const char *address, char **ret_bound)
 		log_event(LOG_ERROR, "bind_failed", LOG_TEXT("address", address), LOG_TEXT("reason", zmq_strerror(errno)));
 		return ERROR_UNREACHABLE;
 	}
+	unmap_ipv4(bound);
 	*ret_bound = memory_strdup(bound);
 	return ERROR_OK;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// The bus over ZeroMQ: one ROUTER for requests that come in, one DEALER with a fresh random routing id a link, one XPUB for
-// what we publish, one SUB a feed address. Every socket gets HWM, LINGER, heartbeats, MAXMSGSIZE and timeouts in one function
+// The bus over ZeroMQ: one ROUTER for requests that come in, one DEALER a link, which the ROUTER
+// gives a fresh routing id at each connection, one XPUB for what we publish, one SUB a feed address. Every socket gets HWM, LINGER, heartbeats, MAXMSGSIZE and timeouts in one function
 // (bus_socket.c; CURVE keys will be set there too, from a field of the settings). bus_parcel.h tells the wire form.
 
 #include "common/runtime/bus.h"
