@@ -13,7 +13,7 @@ from itertools import groupby
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from message_table import FOREVER, NULLABLE_VIEWS, PRIMITIVES, len_min, read_table, snake  # noqa: E402
+from message_table import FOREVER, NULLABLE_VIEWS, PRIMITIVES, TableError, len_min, read_table, snake  # noqa: E402
 
 READERS = {
     "int8": "reader_i8(%s)",
@@ -437,7 +437,10 @@ def write(folder, name, lines):
 
 def main():
     table, folder, parts = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    messages = read_table(table)
+    try:
+        messages = read_table(table)
+    except TableError as error:
+        sys.exit(f"{table}: {error}")
     codes = [MessageCode(message) for message in messages]
     os.makedirs(folder, exist_ok=True)
     write(folder, "kafka_messages.h", HEADER_TOP + [line for code in codes for line in code.header()])

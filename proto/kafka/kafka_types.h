@@ -1,6 +1,6 @@
 #pragma once
-// The Kafka types that are more than an integer: strings and bytes are struct bytes (data == NULL is null), a uuid is struct uuid,
-// and records are told here.
+// The Kafka types that are more than an integer: strings and bytes are struct bytes (data == NULL is null), a uuid is struct
+// uuid, and records are told here.
 
 #include <stdint.h>
 
@@ -9,8 +9,8 @@
 #include "common/base/uuid.h"
 
 // A records field: record batches, opaque here. Decoding fills bytes with a view into the frame. Encoding takes slices if set
-// and sends them without a copy (see kafka_writer.h), else copies bytes; null if both are NULL. Clients expect empty rather than
-// null records in a Fetch answer: KAFKA_RECORDS_EMPTY.
+// and sends them without a copy (see kafka_writer.h), else copies bytes; null if both are NULL. Clients expect empty rather
+// than null records in a Fetch answer: KAFKA_RECORDS_EMPTY.
 struct kafka_records {
 	struct bytes bytes;
 	const struct slice *slices;

@@ -62,12 +62,14 @@ void kafka_writer_frame_end(struct kafka_writer *writer)
 }
 
 // What comes next by the cursor, perhaps empty; false at the end.
-static bool kafka_writer_step(const struct kafka_writer *writer, struct kafka_piece_cursor *cursor, struct kafka_piece *ret_piece)
+static bool kafka_writer_step(
+	const struct kafka_writer *writer, struct kafka_piece_cursor *cursor, struct kafka_piece *ret_piece)
 {
 	const struct kafka_splice *splice = cursor->splice < writer->splice_count ? &writer->splices[cursor->splice] : NULL;
 	size_t end = splice ? splice->position : writer->buffer.len;
 	if (cursor->position < end) {
-		*ret_piece = (struct kafka_piece){bytes_view(writer->buffer.data + cursor->position, end - cursor->position), NULL};
+		*ret_piece =
+			(struct kafka_piece){bytes_view(writer->buffer.data + cursor->position, end - cursor->position), NULL};
 		cursor->position = end;
 		return true;
 	}

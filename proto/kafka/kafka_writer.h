@@ -7,8 +7,8 @@
 //	splices                   slices        slices        (borrowed: they must outlive the writer's content)
 //
 // The buffer is bounded by limit; a splice costs at least a byte of it, which bounds the splices. Failure is sticky, like the
-// buffer's: encode everything, then ask kafka_writer_failed() once. Beyond the limit, the reason is a bug of ours: null where the
-// protocol forbids it, a string beyond 32767 bytes, or a value that the version cannot carry and that may not be ignored.
+// buffer's: encode everything, then ask kafka_writer_failed() once. Beyond the limit, the reason is a bug of ours: null where
+// the protocol forbids it, a string beyond 32767 bytes, or a value that the version cannot carry and that may not be ignored.
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -28,7 +28,7 @@ KEYWORDS = set("auto break case char const continue default do double else enum 
 
 
 class TableError(Exception):
-    pass
+    """What main programs print before they give up. A ValueError on the way is told with its line."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Versions:
             return Versions(FOREVER, -1)
         match = re.fullmatch(r"(\d+)(\+|-(\d+))?", text)
         if not match:
-            raise TableError(f"bad versions {text!r}")
+            raise ValueError(f"bad versions {text!r}")
         low = int(match[1])
         high = FOREVER if match[2] == "+" else int(match[3] or low)
         return Versions(low, high)
@@ -111,6 +111,12 @@ def snake(name):
     return re.sub(r"([A-Z])([A-Z][a-z])", r"\1_\2", name).lower()
 
 
+def is_default(type_name, text):
+    if type_name == "bool":
+        return text in ("true", "false")
+    return "int" in type_name and re.fullmatch(r"-?\d+", text) is not None
+
+
 def lines_of(path):
     """(line number, depth, words) of each line that says something."""
     with open(path, encoding="ascii") as file:
@@ -159,8 +165,8 @@ class MessageParser:
         for node in nodes:
             try:
                 struct.fields.append(self.parse_field(struct, node))
-            except (TableError, IndexError, KeyError, ValueError) as error:
-                raise TableError(f"line {node[0]}: {error}") from error
+            except (IndexError, KeyError, ValueError) as error:
+                raise TableError(f"line {node[0]}: {error!r}") from error
         names = [field.c_name for field in struct.fields]
         names += [field.c_name + "_count" for field in struct.fields if field.is_array]
         tags = [field.tag for field in struct.tagged()]
@@ -178,7 +184,7 @@ class MessageParser:
         field.ignorable = options.pop("ignorable", None) is not None
         field.flexible = options.pop("inflexible", None) is None
         if options:
-            raise TableError(f"unknown option {options}")
+            raise ValueError(f"unknown option {options}")
         if type_name not in PRIMITIVES:
             field.struct = self.struct_of(type_name, children, field.versions.within(struct.versions))
         self.check(struct, field)
@@ -187,16 +193,18 @@ class MessageParser:
     def check(self, struct, field):
         versions = field.versions.within(struct.versions)
         if field.tag is not None and versions.low < self.message.flexible.low:
-            raise TableError("tagged before the first flexible version")
+            raise ValueError("tagged before the first flexible version")
         if field.is_pointer and (field.tag is not None or field.default != "null" or field.nullable != versions):
-            raise TableError("a nullable struct must be untagged, null by default, and nullable throughout")
+            raise ValueError("a nullable struct must be untagged, null by default, and nullable throughout")
         if field.default == "null" and field.nullable.empty():
-            raise TableError("null by default, but never nullable")
+            raise ValueError("null by default, but never nullable")
+        if field.default not in ("", "null") and (field.is_array or not is_default(field.type, field.default)):
+            raise ValueError(f"{field.default!r} cannot be the default")
 
     def struct_of(self, name, children, versions):
         if name in self.structs:
             if children:
-                raise TableError(f"struct {name} told twice")
+                raise ValueError(f"struct {name} told twice")
             return self.structs[name]
         if not children:
             children = self.common[name][2]

@@ -1,7 +1,7 @@
 // Any bytes as any message in any version: refused, or a message that can be written and read again as itself.
 //
-// Input: two bytes of API key, its highest bit set for a response; two bytes of version; the message. Keys from 0x7f00 on are the
-// messages without a key, by their place in messages.table. Corpus: kafka_decode_corpus/, which holds what clients sent
+// Input: two bytes of API key, its highest bit set for a response; two bytes of version; the message. Keys from 0x7f00 on are
+// the messages without a key, by their place in messages.table. Corpus: kafka_decode_corpus/, which holds what clients sent
 // (tests/unit/proto/capture) and what Kafka's Java client writes (tests/unit/proto/vectors).
 
 #include <stdlib.h>

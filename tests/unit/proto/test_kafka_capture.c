@@ -1,5 +1,5 @@
-// What real clients sent (capture/README.md): each request is read to its end, written again as the same bytes, and holds what the
-// client was told to do.
+// What real clients sent (capture/README.md): each request is read to its end, written again as the same bytes, and holds what
+// the client was told to do.
 
 #include <CUnit/Basic.h>
 #include <CUnit/CUnit.h>
@@ -40,8 +40,8 @@ struct client {
 
 static const struct client clients[] = {
 	{"kafka_python", "weir-kafka-python", 16, 7, NULL, -1, 4, 0, "", 2, "range", 0, NULL, 1, 0, 2, 0, 3, 0, ""},
-	{"librdkafka", "weir-librdkafka", 17, 7, "weir-transaction", 7, 11, 1, "", 5, "range", 1, "weir-instance", 3, 2, 7, 5, 4,
-		3, "confluent-kafka-python"},
+	{"librdkafka", "weir-librdkafka", 17, 7, "weir-transaction", 7, 11, 1, "", 5, "range", 1, "weir-instance", 3, 2, 7, 5,
+		4, 3, "confluent-kafka-python"},
 	{"kafkajs", "weir-kafkajs", 19, 7, NULL, -1, 11, 1, "", 5, "RoundRobinAssigner", 0, NULL, 3, 2, 5, 5, 3, 2, ""},
 	{"java", "weir-java", 22, 11, "weir-transaction", 7, 18, 0, "weir-rack", 9, "range", 3, NULL, 5, 2, 9, 5, 7, 4,
 		"apache-kafka-java"},
@@ -214,8 +214,8 @@ static void check_subscription(const struct client *client, struct bytes metadat
 	struct reader reader = reader_of(metadata);
 	CU_ASSERT_EQUAL(reader_i16(&reader), client->subscription_version);
 	struct kafka_consumer_protocol_subscription subscription;
-	enum error error = kafka_consumer_protocol_subscription_decode(
-		&subscription, &reader, client->subscription_version, arena);
+	enum error error =
+		kafka_consumer_protocol_subscription_decode(&subscription, &reader, client->subscription_version, arena);
 	CU_ASSERT_EQUAL_FATAL(error, ERROR_OK);
 	CU_ASSERT_EQUAL(reader_finished(&reader), ERROR_OK);
 	CU_ASSERT_EQUAL_FATAL(subscription.topics_count, 1);

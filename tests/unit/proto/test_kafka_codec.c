@@ -51,7 +51,7 @@ static bool round_trip(struct fixture *fixture, const struct kafka_test_message 
 	struct reader reader = reader_of(bytes);
 	enum error error = type->decode(decoded, &reader, version, &fixture->arena);
 	bool same = error == ERROR_OK && reader_finished(&reader) == ERROR_OK && type->equal(message, decoded) &&
-		bytes_equal(encoded(fixture, type, decoded, version), bytes);
+		    bytes_equal(encoded(fixture, type, decoded, version), bytes);
 	if (!same)
 		fprintf(stderr, "%s version %d does not come back\n", type->name, version);
 	return same;
@@ -83,8 +83,8 @@ static void test_round_trip(void)
 }
 
 // A copy with nothing after it, so that the address sanitizer sees a read beyond.
-static enum error decode_alone(struct fixture *fixture, const struct kafka_test_message *type, int16_t version,
-	struct bytes bytes, void *ret_message)
+static enum error decode_alone(
+	struct fixture *fixture, const struct kafka_test_message *type, int16_t version, struct bytes bytes, void *ret_message)
 {
 	uint8_t *alone = memory_alloc(bytes.len + 1);
 	memcpy(alone + 1, bytes.data, bytes.len);
@@ -193,7 +193,7 @@ static void test_counts(void)
 	size_t used;
 	CU_ASSERT_EQUAL(METADATA(1, &used, 0, 0, 0, 1, 0, 1, 'a'), ERROR_OK);
 	CU_ASSERT(used > 0);
-	CU_ASSERT_EQUAL(METADATA(1, &used, 0xff, 0xff, 0xff, 0xff), ERROR_OK); // null: all topics
+	CU_ASSERT_EQUAL(METADATA(1, &used, 0xff, 0xff, 0xff, 0xff), ERROR_OK);        // null: all topics
 	CU_ASSERT_EQUAL(METADATA(0, &used, 0xff, 0xff, 0xff, 0xff), ERROR_MALFORMED); // not nullable in version 0
 	CU_ASSERT_EQUAL(METADATA(1, &used, 0xff, 0xff, 0xff, 0xfe), ERROR_MALFORMED);
 

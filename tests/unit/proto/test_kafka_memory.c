@@ -1,5 +1,5 @@
-// The hot path takes nothing from the heap once a connection is warm: decoding uses the arena, encoding the writer's buffer. The
-// linker sends malloc and its kin here to be counted.
+// The hot path takes nothing from the heap once a connection is warm: decoding uses the arena, encoding the writer's buffer.
+// The linker sends malloc and its kin here to be counted.
 
 #include <CUnit/Basic.h>
 #include <CUnit/CUnit.h>

@@ -1,5 +1,5 @@
-// The oracle: what Kafka's own Java client writes for every message, version and kind of content (vectors/README.md). We make the
-// same message by the same rule, and must write these bytes and read this message back.
+// The oracle: what Kafka's own Java client writes for every message, version and kind of content (vectors/README.md). We make
+// the same message by the same rule, and must write these bytes and read this message back.
 
 #include <CUnit/Basic.h>
 #include <CUnit/CUnit.h>

@@ -10,8 +10,8 @@
 
 enum { LIMIT = 4096 };
 
-static const struct slice first[] = {{NULL, (const uint8_t *)"one", 3}, {NULL, (const uint8_t *)"", 0},
-	{NULL, (const uint8_t *)"two", 3}};
+static const struct slice first[] = {
+	{NULL, (const uint8_t *)"one", 3}, {NULL, (const uint8_t *)"", 0}, {NULL, (const uint8_t *)"two", 3}};
 static const struct slice second[] = {{NULL, (const uint8_t *)"three", 5}};
 
 // A Fetch answer of one topic and four partitions: two slices, none, one slice, and empty records.
