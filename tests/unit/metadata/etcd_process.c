@@ -61,9 +61,19 @@ static bool in_path(const char *name)
 	return false;
 }
 
-static void log_path(const struct etcd_process *process, char path[128])
+void etcd_process_path(const struct etcd_process *process, const char *name, char path[128])
 {
-	snprintf(path, 128, "%s/log", process->directory);
+	snprintf(path, 128, "%s/%s", process->directory, name);
+}
+
+static bool run(const struct etcd_process *process, const char *const *arguments)
+{
+	char log[128];
+	int status;
+	etcd_process_path(process, "log", log);
+	pid_t pid = spawn(log, arguments);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 void etcd_process_start(struct etcd_process *process)
@@ -74,19 +84,26 @@ void etcd_process_start(struct etcd_process *process)
 	char peer[64];
 	char cluster[80];
 	CHECK(!process->pid);
-	snprintf(data, sizeof data, "%s/data", process->directory);
-	log_path(process, log);
-	snprintf(client, sizeof client, "http://127.0.0.1:%u", process->client_port);
+	etcd_process_path(process, "data", data);
+	etcd_process_path(process, "log", log);
+	snprintf(client, sizeof client, "%s://127.0.0.1:%u", process->tls ? "https" : "http", process->client_port);
 	snprintf(peer, sizeof peer, "http://127.0.0.1:%u", process->peer_port);
 	snprintf(cluster, sizeof cluster, "test=%s", peer);
+	char ca[128];
+	char certificate[128];
+	char key[128];
+	etcd_process_path(process, "ca.pem", ca);
+	etcd_process_path(process, "server.pem", certificate);
+	etcd_process_path(process, "server.key", key);
 	const char *arguments[] = {"etcd", "--name", "test", "--data-dir", data, "--listen-client-urls", client,
 		"--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
 		"--initial-cluster", cluster, "--heartbeat-interval", "50", "--election-timeout", "500", "--snapshot-count",
-		"5000", NULL};
+		"5000", process->tls ? "--client-cert-auth" : NULL, "--trusted-ca-file", ca, "--cert-file", certificate,
+		"--key-file", key, NULL};
 	process->pid = spawn(log, arguments);
 }
 
-void etcd_process_init(struct etcd_process *process)
+static void prepare(struct etcd_process *process)
 {
 	const char *temporary = getenv("TMPDIR");
 	*process = (struct etcd_process){.client_port = free_port()};
@@ -97,6 +114,43 @@ void etcd_process_init(struct etcd_process *process)
 	snprintf(process->endpoint, sizeof process->endpoint, "127.0.0.1:%u", process->client_port);
 	CHECK(in_path("etcd"));
 	CHECK(mkdtemp(process->directory) != NULL);
+}
+
+void etcd_process_init(struct etcd_process *process)
+{
+	prepare(process);
+	etcd_process_start(process);
+}
+
+// ‹name›.pem and ‹name›.key, signed by the authority unless it is the authority.
+static void make_certificate(const struct etcd_process *process, const char *name, bool signed_by_ca)
+{
+	char file[32];
+	char certificate[128];
+	char key[128];
+	char ca[128];
+	char ca_key[128];
+	char subject[64];
+	snprintf(file, sizeof file, "%s.pem", name);
+	etcd_process_path(process, file, certificate);
+	snprintf(file, sizeof file, "%s.key", name);
+	etcd_process_path(process, file, key);
+	etcd_process_path(process, "ca.pem", ca);
+	etcd_process_path(process, "ca.key", ca_key);
+	snprintf(subject, sizeof subject, "/CN=weir test %s", name);
+	const char *arguments[] = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+		"-days", "2", "-subj", subject, "-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key,
+		signed_by_ca ? "-CA" : NULL, ca, "-CAkey", ca_key, NULL};
+	CHECK(run(process, arguments));
+}
+
+void etcd_process_init_tls(struct etcd_process *process)
+{
+	prepare(process);
+	process->tls = true;
+	make_certificate(process, "ca", false);
+	make_certificate(process, "server", true);
+	make_certificate(process, "client", true);
 	etcd_process_start(process);
 }
 
@@ -137,14 +191,9 @@ void etcd_process_resume(struct etcd_process *process)
 
 bool etcd_process_control(const struct etcd_process *process, const char *const *arguments)
 {
-	char log[128];
 	const char *all[16] = {"etcdctl", "--endpoints", process->endpoint};
 	size_t count = 3;
 	while (*arguments && count < 15)
 		all[count++] = *arguments++;
-	log_path(process, log);
-	int status;
-	pid_t pid = spawn(log, all);
-	CHECK(waitpid(pid, &status, 0) == pid);
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	return run(process, all);
 }

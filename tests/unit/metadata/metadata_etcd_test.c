@@ -186,7 +186,16 @@ static void test_compacted(void)
 	CU_ASSERT(!seen.disordered);
 }
 
-// More events than one answer of etcd's holds come in fragments; none is missing and none comes twice.
+// More events than one answer of etcd's holds come in fragments, which may cut a revision in two. etcd dies after the first
+// one; still none is missing and none comes twice.
+static void on_fragment(void *ctx, const struct metadata_event *events, size_t count, bool resync, int64_t revision)
+{
+	struct seen *seen = ctx;
+	on_watch(seen, events, count, resync, revision);
+	if (seen->calls == 1)
+		etcd_process_kill(&etcd);
+}
+
 static void test_fragments(void)
 {
 	enum { VALUES = 12, BYTES = 400 << 10 };
@@ -201,7 +210,10 @@ static void test_fragments(void)
 	}
 	for (int i = 0; i < VALUES; i++)
 		WAIT_FOR(answers[i].count && !answers[i].error);
-	metadata_watch(world.stores[1], bytes_of("fragment/"), seen.base + 1, on_watch, &seen);
+	metadata_watch(world.stores[1], bytes_of("fragment/"), seen.base + 1, on_fragment, &seen);
+	WAIT_FOR(seen.calls);
+	CU_ASSERT(seen.events < 2 * VALUES);
+	etcd_process_start(&etcd);
 	WAIT_FOR(seen.last_revision == seen.base + VALUES && seen.events >= 2 * VALUES);
 	put(world.stores[0], "fragment/c", "", 0);
 	WAIT_FOR(seen.last_revision == seen.base + VALUES + 1);
@@ -278,6 +290,34 @@ static void test_settings_refused(void)
 	}
 }
 
+static void test_tls(void)
+{
+	struct etcd_process secure;
+	char ca[128];
+	char certificate[128];
+	char key[128];
+	char reason[256];
+	struct metadata_store *store = NULL;
+	struct metadata_store *stranger = NULL;
+	etcd_process_init_tls(&secure);
+	etcd_process_path(&secure, "ca.pem", ca);
+	etcd_process_path(&secure, "client.pem", certificate);
+	etcd_process_path(&secure, "client.key", key);
+	struct metadata_store_settings settings = {
+		.endpoints = secure.endpoint, .ca_file = ca, .cert_file = certificate, .key_file = key};
+	CU_ASSERT_EQUAL_FATAL(metadata_store_etcd_new(world.loop, &settings, &store, reason), ERROR_OK);
+	settings.cert_file = settings.key_file = "";
+	CU_ASSERT_EQUAL_FATAL(metadata_store_etcd_new(world.loop, &settings, &stranger, reason), ERROR_OK);
+	struct seen seen = {.base = current_revision(store)};
+	metadata_watch(store, bytes_of("tls/"), seen.base + 1, on_watch, &seen);
+	put(store, "tls/1", "x", 0);
+	WAIT_FOR(seen.events == 1);
+	CU_ASSERT_NOT_EQUAL(put_error(stranger, "tls/2", 500), ERROR_OK);
+	metadata_store_free(&store);
+	metadata_store_free(&stranger);
+	etcd_process_done(&secure);
+}
+
 static void test_password(void)
 {
 	static const char *const enable[][6] = {
@@ -321,6 +361,7 @@ int main(void)
 	CU_add_test(suite, "next endpoint", test_next_endpoint);
 	CU_add_test(suite, "free cancels", test_free_cancels);
 	CU_add_test(suite, "settings refused", test_settings_refused);
+	CU_add_test(suite, "tls", test_tls);
 	CU_add_test(suite, "password", test_password);
 	CU_basic_run_tests();
 	unsigned failures = CU_get_number_of_failures();
