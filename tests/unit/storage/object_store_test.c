@@ -243,7 +243,9 @@ static void many_parts(struct fixture *fixture)
 	char expected[PARTS * 8] = "";
 	for (size_t i = 0; i < PARTS; i++) {
 		char text[8];
-		snprintf(text, sizeof text, i % 7 ? "%zu," : "", i);
+		snprintf(text, sizeof text, "%zu,", i);
+		if (i % 7 == 0) // some are empty
+			text[0] = '\0';
 		parts[i] = slice_copy(bytes_of(text));
 		strcat(expected, text);
 	}

@@ -282,10 +282,9 @@ static void test_lying_counts(void)
 		"0003010001",         // a batch without run
 		"000701ffffffff0f01", // 2^32 - 1 runs
 		"0009010180808080808001",
-		"01ffffff7f00", // 256 MiB of zstd
-		"0183808020"
-		"28b52ffd",   // 64 MiB and a bit
-		"0203010000", // no such codec
+		"01ffffff7f00",       // 256 MiB of zstd
+		"018380802028b52ffd", // 64 MiB and a bit
+		"0203010000",         // no such codec
 	};
 	struct arena arena;
 	arena_init(&arena, 0);
