@@ -35,6 +35,7 @@ struct admin_http {
 	struct MHD_Daemon *daemon;
 	struct loop_fd fd;
 	struct loop_timer timer;
+	unsigned connections; // after the last run
 	const char *role;
 	struct metrics *metrics;
 	admin_ready_fn ready;
@@ -149,11 +150,22 @@ static void admin_completed(
 	*state = NULL;
 }
 
+static unsigned admin_connections(struct admin_http *admin)
+{
+	return MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+}
+
+// At its limit of connections libmicrohttpd stops listening, and starts again only in the MHD_run() after the one that saw a
+// connection end. Nothing else may ever wake us for that, so a falling number asks for another run at once.
 static void admin_run(struct admin_http *admin)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
+	unsigned before = admin->connections;
 	MHD_run(admin->daemon);
-	if (MHD_get_timeout(admin->daemon, &timeout_ms) == MHD_YES)
+	admin->connections = admin_connections(admin);
+	if (admin->connections < before)
+		loop_timer_set(admin->loop, &admin->timer, 0);
+	else if (MHD_get_timeout(admin->daemon, &timeout_ms) == MHD_YES)
 		loop_timer_set(admin->loop, &admin->timer, deadline_in_ms(loop_env(admin->loop), timeout_ms));
 	else
 		loop_timer_clear(admin->loop, &admin->timer);
@@ -173,10 +185,10 @@ static void admin_timer_due(struct loop_timer *timer)
 // "host:port", "[v6]:port" or ":port". -1 if it cannot listen.
 static int admin_listen(const char *address)
 {
-	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found;
 	char host[NI_MAXHOST];
 	const char *colon = strrchr(address, ':');
-	if (!colon || (size_t)(colon - address) >= sizeof host)
+	if (!colon || (size_t)(colon - address) >= sizeof host || strtoul(colon + 1, NULL, 10) > UINT16_MAX)
 		return -1;
 	bool bracketed = address[0] == '[' && colon[-1] == ']';
 	size_t host_len = (size_t)(colon - address) - (bracketed ? 2 : 0);

@@ -1,7 +1,8 @@
 #pragma once
-// The bus over ZeroMQ: one ROUTER for requests that come in, one DEALER a link, which the ROUTER
-// gives a fresh routing id at each connection, one XPUB for what we publish, one SUB a feed address. Every socket gets HWM, LINGER, heartbeats, MAXMSGSIZE and timeouts in one function
-// (bus_socket.c; CURVE keys will be set there too, from a field of the settings). bus_parcel.h tells the wire form.
+// The bus over ZeroMQ: one ROUTER for requests that come in, one DEALER a link, to which the ROUTER gives a fresh routing id at
+// each connection, one XPUB for what we publish, one SUB a feed address. Every socket gets HWM, LINGER, heartbeats, MAXMSGSIZE
+// and timeouts in one function (bus_socket.c; CURVE keys will be set there too, from a field of the settings). bus_parcel.h
+// tells the wire form.
 
 #include "common/runtime/bus.h"
 #include "common/runtime/loop.h"

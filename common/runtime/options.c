@@ -175,8 +175,11 @@ static enum error option_parse_flag(struct option_parser *parser, char **argv, i
 // Kubernetes sets ‹SERVICE›_SERVICE_HOST, ‹SERVICE›_PORT and so on in every pod; a Service named weir-writer must not stop us.
 static bool option_env_is_service_link(const char *rest)
 {
-	return strncmp(rest, "SERVICE_HOST", 12) == 0 || strncmp(rest, "SERVICE_PORT", 12) == 0 || strcmp(rest, "PORT") == 0 ||
-	       strncmp(rest, "PORT_", 5) == 0;
+	static const char *const starts[] = {"SERVICE_HOST=", "SERVICE_PORT=", "SERVICE_PORT_", "PORT=", "PORT_"};
+	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+		if (strncmp(rest, starts[i], strlen(starts[i])) == 0)
+			return true;
+	return false;
 }
 
 static const struct option_row *option_find_env(const struct option_table *table, const char *entry, size_t len)
