@@ -5,7 +5,7 @@
 
 #include "common/base/check.h"
 
-#define uthash_fatal(message) CHECK(!message)
+#define uthash_fatal(message) check_failed(__FILE__, __LINE__, message)
 #pragma GCC diagnostic push
 #include <uthash.h>
 #pragma GCC diagnostic pop
