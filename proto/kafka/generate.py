@@ -312,7 +312,8 @@ class StructCode:
                      f"for (int32_t i = 0; i < {value}_count; i++)"]
             return lines + ["\t" + self.write(field, f"{value}[i]")]
         if field.is_pointer:
-            return [f"if (kafka_write_present(writer, {value} != NULL))", "\t" + self.encode_struct(field.struct, value)]
+            return [f"kafka_write_present(writer, {value} != NULL);", f"if ({value})",
+                    "\t" + self.encode_struct(field.struct, value)]
         return [self.write(field, value)]
 
     def write(self, field, value):

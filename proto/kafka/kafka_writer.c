@@ -108,7 +108,7 @@ int kafka_writer_iovec(const struct kafka_writer *writer, size_t skip, struct io
 			continue;
 		}
 		// writev does not write to what it sends, but struct iovec has no const.
-		uint8_t *data = (uint8_t *)(uintptr_t)piece.bytes.data;
+		uint8_t *data = (uint8_t *)piece.bytes.data;
 		ret_iovec[count++] = (struct iovec){data + skip, piece.bytes.len - skip};
 		skip = 0;
 	}
@@ -187,10 +187,9 @@ void kafka_write_count(struct kafka_writer *writer, int32_t count, bool compact,
 	kafka_write_len(writer, count < 0 ? -1 : count, 4, compact, nullable);
 }
 
-bool kafka_write_present(struct kafka_writer *writer, bool present)
+void kafka_write_present(struct kafka_writer *writer, bool present)
 {
 	buffer_i8(&writer->buffer, present ? 1 : -1);
-	return present;
 }
 
 void kafka_write_tag_count(struct kafka_writer *writer, int count)

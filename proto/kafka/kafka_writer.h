@@ -76,8 +76,8 @@ void kafka_write_bytes(struct kafka_writer *writer, struct bytes value, bool com
 void kafka_write_records(struct kafka_writer *writer, const struct kafka_records *records, bool compact, bool nullable);
 void kafka_write_uuid(struct kafka_writer *writer, const struct uuid *uuid);
 void kafka_write_count(struct kafka_writer *writer, int32_t count, bool compact, bool nullable);
-// The byte before a nullable struct; returns present.
-bool kafka_write_present(struct kafka_writer *writer, bool present);
+// The byte before a nullable struct.
+void kafka_write_present(struct kafka_writer *writer, bool present);
 // A tagged section: the number of fields, then each between begin and end. Tagged fields hold no splices.
 void kafka_write_tag_count(struct kafka_writer *writer, int count);
 size_t kafka_write_tag_begin(struct kafka_writer *writer, uint32_t tag);
