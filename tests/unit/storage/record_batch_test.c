@@ -272,7 +272,8 @@ static void test_header_rules(void)
 		{53, 4, 0, ERROR_OK},                        // what Sarama writes without id
 		{35, 8, UINT64_C(1800000000000), ERROR_OK},  // max timestamp above
 		{35, 8, UINT64_C(1600000000000), ERROR_OK},  // and below the records'
-		{62, 1, 1, ERROR_OK},                        // a record's attributes
+		{63, 1, 1, ERROR_OK},                        // the first record's attributes, behind two bytes of length
+		{65, 1, 2, ERROR_INVALID_RECORD},            // its offset delta
 		{61, 1, 0x04, ERROR_INVALID_RECORD},         // a record's length
 	};
 	const struct vector *vector = &vectors[1];

@@ -295,6 +295,76 @@ static void test_lying_counts(void)
 	arena_done(&arena);
 }
 
+static enum error decode_raw(struct arena *arena, const char *plain_hex)
+{
+	struct bytes plain = test_unhex(arena, plain_hex);
+	struct buffer out;
+	struct section section;
+	buffer_init(&out, 4096);
+	buffer_u8(&out, 0);
+	buffer_uvarint(&out, plain.len);
+	buffer_bytes(&out, plain);
+	enum error error = section_decode(buffer_view(&out), arena, &section);
+	buffer_done(&out);
+	return error;
+}
+
+// One batch of one run, then the same with one thing wrong.
+static void test_wrong_columns(void)
+{
+#define HEAD "010101abababababababababababababababab"
+	static const struct {
+		const char *plain;
+		enum error expected;
+	} sections[] = {
+		{HEAD "01020002400201020202020200020002000210010102 00", ERROR_OK},
+		{HEAD "02020002400201020202020200020002000210010102 00", ERROR_CORRUPT},        // two runs of the topic
+		{HEAD "01020102400201020202020200020002000210010102 00", ERROR_CORRUPT},        // partition -1
+		{HEAD "01020002400202020202020200020002000210010102 00", ERROR_CORRUPT},        // two batches in the run
+		{HEAD "01020002400201020002020200020002000210010102 00", ERROR_CORRUPT},        // size 0
+		{HEAD "01020002400201020202000200020002000210010102 00", ERROR_CORRUPT},        // no records
+		{HEAD "01020002400201020202020201020002000210010102 00", ERROR_CORRUPT},        // attributes -1
+		{HEAD "01020002400201020202020500020002000210010102 00", ERROR_CORRUPT},        // a group of two
+		{HEAD "01020002400201020202020000020002000210010102 00", ERROR_CORRUPT},        // a group of none
+		{HEAD "01020002400201020202020200020002000211010102 00", ERROR_CORRUPT},        // no such producer code
+		{HEAD "01020002400201020202020200020002000200010102 00", ERROR_CORRUPT},        // none before it
+		{HEAD "010200024002010202020202000200020002100180800802 00", ERROR_CORRUPT},    // epoch 65536
+		{HEAD "010200024002010202020202000200020002100101028080808020", ERROR_CORRUPT}, // sequence 2^32
+		{HEAD "01020002400201020202020200020002000210010102 0000", ERROR_CORRUPT},      // a byte left over
+		{HEAD "010200 02ffffffffffffffffff01 0201020202020200020002000210010102 00", ERROR_CORRUPT}, // past 2^64
+	};
+#undef HEAD
+	struct arena arena;
+	arena_init(&arena, 0);
+	for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+		char packed[256];
+		size_t len = 0;
+		for (const char *at = sections[i].plain; *at; at++)
+			if (*at != ' ')
+				packed[len++] = *at;
+		packed[len] = '\0';
+		enum error error = decode_raw(&arena, packed);
+		if (error != sections[i].expected)
+			printf("section %zu: %s\n", i, error_text(error));
+		CU_ASSERT_EQUAL(error, sections[i].expected);
+	}
+	arena_done(&arena);
+}
+
+// Sequences that wrap (2^31 - 1, then 0) are as expected.
+static void test_cost_of_wrapping(void)
+{
+	struct make make;
+	make_init(&make, 1, 1);
+	struct section_run *run = make_run(&make, 0, 1000);
+	make_plain_run(&make, run, 7, 0);
+	for (uint32_t i = 0; i < run->batch_count; i++)
+		run->batches[i].base_sequence = (int32_t)((2147480000u + i * 10) & INT32_MAX);
+	size_t len = encoded_bytes(&make.section);
+	CU_ASSERT(len > 0 && len < 80);
+	arena_done(&make.arena);
+}
+
 // A million batches cost a few bytes; the arena's limit must stop them.
 static void test_arena_limit(void)
 {
@@ -426,6 +496,8 @@ static const struct test_case cases[] = {
 	{"empty", test_empty},
 	{"damage", test_damage},
 	{"lying counts", test_lying_counts},
+	{"wrong columns", test_wrong_columns},
+	{"sequences that wrap", test_cost_of_wrapping},
 	{"the arena's limit", test_arena_limit},
 };
 
