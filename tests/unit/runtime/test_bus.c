@@ -172,8 +172,10 @@ static void client_reply(void *ctx, enum error error, const struct bus_message *
 	client.in_order &= body->id == client.last_id + 1;
 	client.last_id = body->id;
 	client.replies++;
-	for (size_t i = 0; i < reply->frame_count && i < 8; i++)
+	for (size_t i = 0; i < reply->frame_count && i < 8; i++) {
+		slice_done(&client.frames[i]);
 		client.frames[i] = slice_ref(reply->frames[i]);
+	}
 	client.frame_count = reply->frame_count;
 	arena_done(&arena);
 }
