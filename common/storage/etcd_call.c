@@ -169,11 +169,12 @@ static void stream_batch(struct etcd_stream *stream, const grpc_op *operations, 
 static void stream_drop_outgoing(struct etcd_stream *stream)
 {
 	stream->broken = true;
-	for (struct list *link = list_pop(&stream->outgoing); link; link = list_pop(&stream->outgoing)) {
+	LIST_EACH (&stream->outgoing, link) {
 		struct outgoing *outgoing = container_of(link, struct outgoing, link);
 		grpc_byte_buffer_destroy(outgoing->buffer);
 		free(outgoing);
 	}
+	list_init(&stream->outgoing);
 }
 
 static void stream_completed(struct etcd_stream *stream)

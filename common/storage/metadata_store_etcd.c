@@ -433,7 +433,7 @@ static void txn_answer(struct etcd_request *request, enum error error, struct by
 
 static Etcd__Compare **txn_compares(const struct metadata_txn *txn, struct arena *arena)
 {
-	Etcd__Compare **list = arena_alloc(arena, txn->compare_count * sizeof *list);
+	Etcd__Compare **list = arena_alloc(arena, txn->compare_count * sizeof(Etcd__Compare *));
 	for (size_t i = 0; i < txn->compare_count; i++) {
 		const struct metadata_compare *from = &txn->compares[i];
 		Etcd__Compare *compare = list[i] = arena_alloc(arena, sizeof *compare);
@@ -500,7 +500,7 @@ static void etcd_txn(
 	Etcd__TxnRequest message = ETCD__TXN_REQUEST__INIT;
 	message.n_compare = txn->compare_count;
 	message.compare = txn_compares(txn, &arena);
-	message.success = arena_alloc(&arena, (txn->put_count + txn->delete_count) * sizeof *message.success);
+	message.success = arena_alloc(&arena, (txn->put_count + txn->delete_count) * sizeof(Etcd__RequestOp *));
 	for (size_t i = 0; i < txn->put_count; i++)
 		message.success[message.n_success++] = txn_put(&txn->puts[i], &arena);
 	for (size_t i = 0; i < txn->delete_count; i++)

@@ -189,11 +189,12 @@ static void data_history_drop(struct data *data)
 	entry_unref(oldest);
 }
 
+// Takes the caller's hold on entry.
 static void data_history_append(struct data *data, struct entry *entry)
 {
 	while (data->history_count == HISTORY_MAX || (data->history_count && data->history_bytes > HISTORY_BYTES_MAX))
 		data_history_drop(data);
-	data->history[(data->history_first + data->history_count++) % HISTORY_MAX] = entry_ref(entry);
+	data->history[(data->history_first + data->history_count++) % HISTORY_MAX] = entry;
 	data->history_bytes += entry_size(entry);
 }
 
@@ -211,13 +212,13 @@ static void data_put(struct data *data, const struct metadata_put *put, int64_t 
 	} else {
 		if (data->row_count == data->row_capacity) {
 			data->row_capacity = data->row_capacity ? data->row_capacity * 2 : 64;
-			data->rows = memory_realloc(data->rows, data->row_capacity * sizeof *data->rows);
+			data->rows = memory_realloc(data->rows, data->row_capacity * sizeof(struct entry *));
 		}
-		memmove(data->rows + at + 1, data->rows + at, (data->row_count - at) * sizeof *data->rows);
+		memmove(data->rows + at + 1, data->rows + at, (data->row_count - at) * sizeof(struct entry *));
 		data->row_count++;
 	}
 	data->rows[at] = entry;
-	data_history_append(data, entry);
+	data_history_append(data, entry_ref(entry));
 }
 
 static void data_delete_row(struct data *data, size_t at, int64_t revision)
@@ -226,9 +227,8 @@ static void data_delete_row(struct data *data, size_t at, int64_t revision)
 	tombstone->deleted = true;
 	tombstone->row.mod_revision = revision;
 	data_history_append(data, tombstone);
-	entry_unref(tombstone);
 	entry_unref(data->rows[at]);
-	memmove(data->rows + at, data->rows + at + 1, (data->row_count - at - 1) * sizeof *data->rows);
+	memmove(data->rows + at, data->rows + at + 1, (data->row_count - at - 1) * sizeof(struct entry *));
 	data->row_count--;
 }
 
@@ -479,7 +479,7 @@ static void memory_range(struct metadata_store *base, struct bytes key, struct b
 	size_t count = last - first;
 	answer->more = limit && count > limit;
 	answer->count = answer->more ? limit : count;
-	answer->entries = memory_alloc(answer->count * sizeof *answer->entries);
+	answer->entries = memory_alloc(answer->count * sizeof(struct entry *));
 	for (size_t i = 0; i < answer->count; i++)
 		answer->entries[i] = entry_ref(data->rows[first + i]);
 }
@@ -609,7 +609,7 @@ static void watch_deliver(struct watch *watch, const struct data *data)
 	}
 	size_t first = watch_position(watch, data);
 	size_t count = 0;
-	struct entry **entries = memory_alloc((data->history_count - first) * sizeof *entries);
+	struct entry **entries = memory_alloc((data->history_count - first) * sizeof(struct entry *));
 	struct metadata_event *events = memory_alloc((data->history_count - first) * sizeof *events);
 	for (size_t i = first; i < data->history_count; i++) {
 		struct entry *entry = data_history(data, i);

@@ -110,13 +110,14 @@ static void test_resync(void)
 	struct answer answer = {0};
 	for (int i = 0; i < CHANGES; i++)
 		commit_put(&answer, "resync/1", 1000);
-	metadata_watch(world.stores[1], bytes_of("resync/"), seen.base + 1, on_watch, &seen);
+	uint64_t watch = metadata_watch(world.stores[1], bytes_of("resync/"), seen.base + 1, on_watch, &seen);
 	WAIT_FOR(answer.count == CHANGES && seen.calls);
 	CU_ASSERT_EQUAL(seen.resyncs, 1);
 	CU_ASSERT_EQUAL(seen.resync_revision, seen.base + CHANGES);
 	put(world.stores[0], "resync/2", "y", 0);
 	WAIT_FOR(seen.events == 1);
 	CU_ASSERT_EQUAL(seen.last_revision, seen.resync_revision + 1);
+	metadata_unwatch(world.stores[1], watch);
 }
 
 static void test_free_cancels(void)
