@@ -327,13 +327,25 @@ static void link_lost(struct bus_link *link)
 	calls_end(&lost, ERROR_DISCONNECTED);
 }
 
+// What waited for the connection may now wait for its turn, until its own deadline.
+static void link_found(struct bus_link *link)
+{
+	struct bus_zmq *bus = link->bus;
+	link->connected = true;
+	link->connected_us = bus->env->now_us;
+	LIST_EACH (&link->calls, position) {
+		struct bus_call *call = container_of(position, struct bus_call, link);
+		if (call->out)
+			loop_timer_set(bus->loop, &call->timer, call->deadline_us);
+	}
+	mark_dirty(&bus->dirty_links, &link->dirty);
+}
+
 static void link_event(struct bus_monitor *monitor, enum bus_monitor_event event)
 {
 	struct bus_link *link = container_of(monitor, struct bus_link, monitor);
 	if (event == BUS_CONNECTED) {
-		link->connected = true;
-		link->connected_us = link->bus->env->now_us;
-		mark_dirty(&link->bus->dirty_links, &link->dirty);
+		link_found(link);
 		return;
 	}
 	link_receive(link, UINT32_MAX); // what had arrived before

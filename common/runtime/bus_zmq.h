@@ -3,6 +3,9 @@
 // each connection, one XPUB for what we publish, one SUB a feed address. Every socket gets HWM, LINGER, heartbeats, MAXMSGSIZE
 // and timeouts in one function (bus_socket.c; CURVE keys will be set there too, from a field of the settings). bus_parcel.h
 // tells the wire form.
+//
+// A peer that stops reading until hwm parcels wait at each end is taken for dead after the heartbeat's timeout (1.5 s): libzmq
+// then reads no heartbeats either. So limits on what is in flight (calls_max, credits) must bite before hwm does.
 
 #include "common/runtime/bus.h"
 #include "common/runtime/loop.h"
