@@ -752,10 +752,11 @@ static void memory_free(struct metadata_store *base)
 	CHECK(!store->stepping);
 	for (struct list *link = list_pop(&store->hanging); link; link = list_pop(&store->hanging))
 		list_append(&store->answers, link);
-	for (struct list *link = list_pop(&store->answers); link; link = list_pop(&store->answers)) {
-		struct answer *answer = container_of(link, struct answer, link);
-		answer->error = ERROR_CANCELED;
-		answer_deliver(answer);
+	while (!list_empty(&store->answers)) { // a callback may ask more
+		LIST_EACH (&store->answers, link) {
+			container_of(link, struct answer, link)->error = ERROR_CANCELED;
+		}
+		memory_deliver_answers(store);
 	}
 	LIST_EACH (&store->watches, link) {
 		watch_free(container_of(link, struct watch, link));
