@@ -1,9 +1,9 @@
 #pragma once
 // Kafka's record batch, magic 2 (Kafka docs, "Record Batch"): 61 bytes of header, then records, compressed or not.
 //
-//	0 base offset i64 | 8 length i32 | 12 leader epoch i32 | 16 magic i8 | 17 crc u32 | 21 attributes i16 | 23 last offset
-//	delta i32 | 27 base timestamp i64 | 35 max timestamp i64 | 43 producer id i64 | 51 producer epoch i16 | 53 base sequence
-//i32 | 	57 record count i32 | 61 records
+//	 0 base offset i64 | 8 length i32 | 12 leader epoch i32 | 16 magic i8 | 17 crc u32 | 21 attributes i16
+//	23 last offset delta i32 | 27 base timestamp i64 | 35 max timestamp i64 | 43 producer id i64 | 51 producer epoch i16
+//	53 base sequence i32 | 57 record count i32 | 61 records
 //
 // The CRC32C covers 21 to the end, so base offset and leader epoch can be patched without touching it.
 
@@ -55,9 +55,11 @@ struct record_batch {
 MUST_CHECK enum error record_batch_parse(struct bytes bytes, struct record_batch *ret_batch);
 
 // What a writer demands of a batch from a producer: parse, CRC32C, record count = last offset delta + 1 > 0, known compression,
-// sane producer fields (id >= 0 needs epoch and sequence >= 0; id -1 has none), no control bit; uncompressed batches are walked
-// record by record (varint lengths, offset deltas 0..n-1, nothing left over). Kafka: LogValidator.
-// ERROR_CORRUPT for the CRC, ERROR_INVALID_RECORD for the rest.
+// sane producer fields (id >= 0 needs epoch and sequence >= 0), no attribute but compression and transactional; uncompressed
+// batches are walked record by record (varint lengths, offset deltas 0..n-1, nothing left over). Kafka: LogValidator.
+// ret_batch differs from the header in two ways: without producer id, epoch and sequence are -1; the max timestamp of an
+// uncompressed batch is at least that of its records. Bytes behind the batch are not looked at: compare size.
+// ERROR_CORRUPT for the CRC, ERROR_UNSUPPORTED_FORMAT for magic 0 and 1, ERROR_INVALID_RECORD for the rest.
 MUST_CHECK enum error record_batch_validate(struct bytes bytes, struct record_batch *ret_batch);
 
 // In place; data points at the batch's first byte.
@@ -75,6 +77,6 @@ struct record {
 };
 // false stops the walk.
 typedef bool (*record_fn)(void *ctx, const struct record *record);
-// Every record in order, decompressing into memory of at most bytes_max. ERROR_TOO_LARGE past it, ERROR_CORRUPT if the
-// records do not parse, ERROR_UNSUPPORTED_COMPRESSION.
+// Every record in order (a log compacted by key has holes), decompressing into memory of at most bytes_max. ERROR_TOO_LARGE
+// past it, ERROR_CORRUPT if the records do not parse, ERROR_UNSUPPORTED_COMPRESSION.
 MUST_CHECK enum error record_batch_each(struct bytes batch, size_t bytes_max, record_fn fn, void *ctx);
