@@ -4,7 +4,7 @@ weir_library(weir_groups_tested SOURCES ${GROUP_SOURCES} LINKS weir_kafka weir_p
 add_library(weir_groups_script STATIC groups_script.c)
 target_compile_options(weir_groups_script PRIVATE ${WEIR_WARNINGS})
 target_link_libraries(weir_groups_script PUBLIC weir_groups_tested)
-foreach(part membership rebalance static offsets admin failover versions limits)
+foreach(part membership rebalance static offsets admin failover versions limits random)
   if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/groups_${part}_test.c)
     weir_unit_test(groups_${part}_test SOURCES groups_${part}_test.c LINKS weir_groups_script)
   endif()

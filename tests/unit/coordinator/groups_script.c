@@ -780,7 +780,7 @@ static void run_client(struct script_world *world, const char *line, const char 
 	char answer[SCRIPT_TEXT] = "-";
 	if (client->answered)
 		tell(client, answer, sizeof answer);
-	if (strcmp(answer, expected) != 0) {
+	if (strcmp(expected, "*") != 0 && strcmp(answer, expected) != 0) {
 		fprintf(stderr, "\n  %s\n  got: %s\n", line, answer);
 		CU_FAIL("another answer");
 	}
