@@ -695,14 +695,18 @@ static void memory_wake_hanging(struct memory_store *store)
 }
 
 // Only what was asked before this step; callbacks ask more.
-static void memory_deliver_answers(struct memory_store *store)
+static void memory_deliver_answers(struct memory_store *store, bool canceled)
 {
 	struct list due;
 	list_init(&due);
 	for (struct list *link = list_pop(&store->answers); link; link = list_pop(&store->answers))
 		list_append(&due, link);
-	for (struct list *link = list_pop(&due); link; link = list_pop(&due))
-		answer_deliver(container_of(link, struct answer, link));
+	LIST_EACH (&due, link) {
+		struct answer *answer = container_of(link, struct answer, link);
+		if (canceled)
+			answer->error = ERROR_CANCELED;
+		answer_deliver(answer);
+	}
 }
 
 static uint64_t memory_next_us(const struct memory_store *store)
@@ -739,7 +743,7 @@ uint64_t metadata_store_memory_step(struct metadata_store *base)
 	bool changed = store->data->revision != revision; // another handle may have stepped already in this turn
 	memory_wake_hanging(store);
 	memory_deliver_watches(store);
-	memory_deliver_answers(store);
+	memory_deliver_answers(store, false);
 	memory_deliver_keeps(store);
 	store->stepping = false;
 	return changed ? 0 : memory_next_us(store);
@@ -752,12 +756,8 @@ static void memory_free(struct metadata_store *base)
 	CHECK(!store->stepping);
 	for (struct list *link = list_pop(&store->hanging); link; link = list_pop(&store->hanging))
 		list_append(&store->answers, link);
-	while (!list_empty(&store->answers)) { // a callback may ask more
-		LIST_EACH (&store->answers, link) {
-			container_of(link, struct answer, link)->error = ERROR_CANCELED;
-		}
-		memory_deliver_answers(store);
-	}
+	while (!list_empty(&store->answers)) // a callback may ask more
+		memory_deliver_answers(store, true);
 	LIST_EACH (&store->watches, link) {
 		watch_free(container_of(link, struct watch, link));
 	}
