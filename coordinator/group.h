@@ -29,8 +29,8 @@ enum {
 	GROUP_OFFSETS_MAX = 200000,
 	GROUP_PROTOCOLS_MAX = 64,
 	GROUP_INSTANCE_ID_MAX = 249,
-	// A new member does not know its id yet, so it cannot send heartbeats: its JoinGroup has this long (KIP-394's sibling,
-	// group.new.member.join.timeout in Kafka's source).
+	// A new member does not know its id yet, so it cannot send heartbeats: its JoinGroup has this long (the source of Kafka
+	// calls it NewMemberJoinTimeoutMs).
 	GROUP_NEW_MEMBER_TIMEOUT_MS = 5 * 60 * 1000,
 	GROUP_EXPORT_OFFSETS = 1000,
 };
@@ -235,7 +235,7 @@ void group_expire_sync(struct group *group);
 void group_expire_member(struct group *group, struct group_member *member);
 void group_expire_pending(struct group *group, struct group_pending *pending);
 bool group_all_joined(const struct group *group);
-// Fence by rebalance: everybody who waits in SyncGroup is told so.
+// Everybody who waits in SyncGroup is told the code.
 void group_fail_syncs(struct group *group, enum kafka_error code);
 
 // ---- group_reply.c: answers

@@ -72,6 +72,7 @@ struct offset_delete {
 	Weir__GroupOffsets offsets;
 };
 
+// The generated name is too long to read often.
 typedef struct kafka_offset_delete_request_offset_delete_request_topic offset_delete_topic;
 
 static int16_t offset_delete_check(const struct group *group, const struct kafka_offset_delete_request *message)

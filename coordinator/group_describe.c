@@ -12,6 +12,7 @@ enum {
 	DESCRIBE_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8,
 };
 
+// The generated name is too long to read often.
 typedef struct kafka_describe_groups_response_described_group described_group;
 
 static void describe_member(const struct group *group, const struct group_member *member,

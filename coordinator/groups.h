@@ -4,7 +4,8 @@
 // Two kinds of state. What must survive a failover (members, assignments and generation of a completed generation; offsets)
 // changes only by commands of the shard's log: a request proposes a command, and is answered after it is durable and applied.
 // What need not (a rebalance in progress, session timers, who waits for whom) lives in memory of the owner only; a new owner
-// restarts the session timers of every member it finds, so that a failover causes no rebalance.
+// restarts the session timers of every member it finds, so that a failover causes no rebalance. LeaveGroup is of the second
+// kind and is answered at once.
 //
 // Pure: time comes from env, everything else through the calls below. Bounds: members a group, bytes of metadata and
 // assignments a group, groups a shard (settings); at a limit the request gets Kafka's error.

@@ -187,7 +187,33 @@ static void test_export_in_pieces(void)
 	script_close(&world);
 }
 
-UNIT_MAIN("groups: failover", {"no rebalance", test_no_rebalance}, {"sessions restart", test_sessions_restart},
+static void test_before_take_over(void)
+{
+	open_two();
+	groups_free(&world.groups);
+	world.groups = script_replay(&world);
+	CU_ASSERT_EQUAL(groups_step(world.groups), DEADLINE_NEVER);
+	CU_ASSERT_EQUAL(groups_count(world.groups), 1);
+	script_run(&world, "a heartbeat : !loading\n");
+	groups_take_over(world.groups);
+	script_run(&world, "a heartbeat : ok\n");
+	script_close(&world);
+}
+
+// The wait for every SyncGroup ends with the last one; it must not disturb a group that has long been stable.
+static void test_long_stable(void)
+{
+	open_two();
+	for (int i = 0; i < 20; i++)
+		script_run(&world, "time 5000\n"
+				   "a heartbeat : ok\n"
+				   "b heartbeat : ok\n");
+	CU_ASSERT_EQUAL(world.durable, 2);
+	script_close(&world);
+}
+
+UNIT_MAIN("groups: failover", {"no rebalance", test_no_rebalance}, {"before take-over", test_before_take_over},
+	{"long stable", test_long_stable}, {"sessions restart", test_sessions_restart},
 	{"in the middle of a rebalance", test_in_rebalance}, {"in the middle of a sync", test_in_sync},
 	{"an empty group keeps its generation", test_empty_keeps_generation}, {"apply is deterministic", test_deterministic},
 	{"export in pieces", test_export_in_pieces})

@@ -156,6 +156,10 @@ static void test_texts(void)
 	CU_ASSERT_EQUAL(join_with(bytes_of("g"), none, BYTES_NULL, 1, bytes_view(large, sizeof large)), 81);
 	CU_ASSERT_EQUAL(groups_count(world.groups), 0);
 	CU_ASSERT_EQUAL(join_with(bytes_of("g"), bytes_view(letters, 600), BYTES_NULL, 1, none), 79);
+	// A client id is cut between characters: 0xC3 0xA4 is one.
+	memcpy(letters + 254, "\xC3\xA4", 2);
+	CU_ASSERT_EQUAL(join_with(bytes_of("g"), bytes_view(letters, 600), BYTES_NULL, 1, none), 79);
+	memset(letters, 'x', sizeof letters);
 	CU_ASSERT_EQUAL(join_with(bytes_of("g"), BYTES_NULL, BYTES_NULL, 1, bytes_view("\0\0", 2)), 79);
 	CU_ASSERT_EQUAL(join_with(bytes_of("g"), none, bytes_view(letters, 249), 1, bytes_view("\0\0", 2)), 0);
 	script_close(&world);

@@ -170,7 +170,30 @@ static void test_delete_offsets(void)
 	script_close(&world);
 }
 
+static void test_delete_offsets_of_consumers(void)
+{
+	script_open(&world);
+	script_run(&world, "x commit o=t-0@5,u-0@7 : ok ok\n"
+			   "a join v=3 p=range:@t,sticky:@u : *\n"
+			   "a sync for=a:x        : assigned x\n"
+			   "x offsets-delete o=t-0,u-0 : ok GROUP_SUBSCRIBED_TO_TOPIC ok\n"
+			   "x fetch               : t-0@5\n");
+	script_close(&world);
+}
+
+// For backward compatibility Kafka lets simple consumers have no group id.
+static void test_empty_group_id(void)
+{
+	script_open(&world);
+	script_run(&world, "x commit g= o=t-0@5   : ok\n"
+			   "crash\n"
+			   "x fetch g=            : t-0@5\n"
+			   "x fetch g= v=10       : 1-0@5\n");
+	script_close(&world);
+}
+
 UNIT_MAIN("groups: offsets", {"a simple consumer", test_simple_consumer}, {"members only", test_members_only},
 	{"a commit keeps the session", test_commit_keeps_session}, {"order", test_order}, {"not durable", test_not_durable},
 	{"metadata", test_metadata}, {"a dropped topic", test_dropped_topic}, {"a re-created topic", test_recreated_topic},
-	{"several groups", test_several_groups}, {"OffsetDelete", test_delete_offsets})
+	{"several groups", test_several_groups}, {"OffsetDelete", test_delete_offsets},
+	{"OffsetDelete of consumers", test_delete_offsets_of_consumers}, {"empty group id", test_empty_group_id})

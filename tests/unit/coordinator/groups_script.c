@@ -434,6 +434,27 @@ static struct bytes request_group(const struct request *request)
 	return option_text(request->arena, request->options, "g", "g");
 }
 
+// @t+u: the ConsumerProtocolSubscription (version 0) of a consumer of t and u; anything else is what it says.
+static struct bytes read_metadata(struct arena *arena, char *text)
+{
+	if (*text != '@')
+		return bytes_of(text);
+	struct kafka_writer writer;
+	kafka_writer_init(&writer, 4096);
+	buffer_u16(&writer.buffer, 0);
+	buffer_u32(&writer.buffer, 0);
+	uint8_t count = 0;
+	for (char *name = text + 1, *next; *name; name = next, count++) {
+		next = cut(name, '+');
+		kafka_write_string(&writer, bytes_of(name), false, false);
+	}
+	kafka_write_bytes(&writer, BYTES_NULL, false, true);
+	writer.buffer.data[5] = count;
+	struct bytes copy = arena_copy(arena, buffer_view(&writer.buffer));
+	kafka_writer_done(&writer);
+	return copy;
+}
+
 static void write_join(const struct request *request)
 {
 	struct kafka_join_group_request message;
@@ -451,7 +472,7 @@ static void write_join(const struct request *request)
 		char *next = cut(protocols, ',');
 		char *metadata = cut(protocols, ':');
 		message.protocols[message.protocols_count].name = bytes_of(protocols);
-		message.protocols[message.protocols_count++].metadata = bytes_of(metadata);
+		message.protocols[message.protocols_count++].metadata = read_metadata(request->arena, metadata);
 		protocols = next;
 	}
 	kafka_join_group_request_encode(&message, request->writer, request->version);

@@ -2,13 +2,13 @@
 // Scenarios of groups as lines of text. A world has clients by name, a clock, and a log that the test may hold or fail.
 //
 //	a join v=5            : MEMBER_ID_REQUIRED     client, request, options : what it is answered; "-": not yet; "*":
-//anything 	a gets                : gen 1 range leader a   the answer that has come for the client's last request; "-": none 	time
-//3000                                      the clock goes on, timers run 	log hold | next | fail | release               what
-//becomes of proposals: kept, durable in the next step, refused 	crash                                          the owner is
-//lost; a new one replays what is durable and takes over
+// anything 	a gets                : gen 1 range leader a   the answer that has come for the client's last request; "-": none
+// time 3000                                      the clock goes on, timers run 	log hold | next | fail | release what
+// becomes of proposals: kept, durable in the next step, refused 	crash                                          the owner
+// is lost; a new one replays what is durable and takes over
 //
 // Options: g= group (g), v= version, id= member id (a client's name, `none` or `new`), inst= instance id, gen=, session=,
-// rebalance=, type=, p= protocols (range:meta,rr), for= assignments (a:x,b:y), o= offsets
+// rebalance=, type=, p= protocols (range:meta,rr; @t: consumes t), for= assignments (a:x,b:y), o= offsets
 // (topic-partition@offset/metadata,...), members= of LeaveGroup (names or instance ids as =instance), states=, types=, groups=.
 // A client remembers its member id, generation and instance id.
 
