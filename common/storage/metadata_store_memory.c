@@ -697,10 +697,11 @@ static void memory_wake_hanging(struct memory_store *store)
 // Only what was asked before this step; callbacks ask more.
 static void memory_deliver_answers(struct memory_store *store, bool canceled)
 {
-	struct list due;
-	list_init(&due);
-	for (struct list *link = list_pop(&store->answers); link; link = list_pop(&store->answers))
-		list_append(&due, link);
+	struct list due = store->answers;
+	if (list_empty(&store->answers))
+		return;
+	due.next->prev = due.prev->next = &due;
+	list_init(&store->answers);
 	LIST_EACH (&due, link) {
 		struct answer *answer = container_of(link, struct answer, link);
 		if (canceled)
