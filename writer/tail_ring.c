@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "common/base/check.h"
 #include "common/base/hash_map.h"
 #include "common/base/memory.h"
 
@@ -19,6 +20,7 @@ void tail_ring_init(struct tail_ring *ring, uint64_t bytes_max)
 static void tail_ring_drop_oldest(struct tail_ring *ring)
 {
 	struct tail_entry *oldest = ring->entries;
+	CHECK(oldest);
 	HASH_DEL(ring->entries, oldest);
 	ring->bytes -= oldest->image->bytes;
 	object_image_unref(&oldest->image);

@@ -210,7 +210,7 @@ static int admin_listen(const char *address)
 
 static void admin_name_address(struct admin_http *admin, int listen_fd)
 {
-	struct sockaddr_storage bound;
+	struct sockaddr_storage bound = {0};
 	socklen_t size = sizeof bound;
 	char host[NI_MAXHOST], port[NI_MAXSERV];
 	CHECK(getsockname(listen_fd, (struct sockaddr *)&bound, &size) == 0);

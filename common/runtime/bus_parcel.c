@@ -322,7 +322,9 @@ static bool parcel_read_head(struct parcel *parcel)
 {
 	struct reader reader = reader_of(bytes_view(zmq_msg_data(parcel->head), zmq_msg_size(parcel->head)));
 	size_t frames_used = 0;
-	if (reader_u16(&reader) != PARCEL_MAGIC || reader_u16(&reader) != PARCEL_VERSION)
+	uint16_t magic = reader_u16(&reader);
+	uint16_t version = reader_u16(&reader);
+	if (magic != PARCEL_MAGIC || version != PARCEL_VERSION)
 		return false;
 	while (reader_left(&reader))
 		if (!parcel_read_message(parcel, &reader, &frames_used))

@@ -338,9 +338,10 @@ static void names_add(struct names *names, const char *name, bool is_directory)
 		names->names = memory_realloc(names->names, names->capacity * sizeof *names->names);
 	}
 	size_t len = strlen(name);
-	char *copy = memory_alloc(len + 2);
+	char *copy = memory_zalloc(len + 2);
 	memcpy(copy, name, len);
-	memcpy(copy + len, is_directory ? "/" : "", is_directory ? 2 : 1);
+	if (is_directory)
+		copy[len] = '/';
 	names->names[names->count++] = copy;
 }
 
