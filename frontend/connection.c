@@ -43,7 +43,7 @@ struct slot {
 struct connection {
 	struct connection_set *set;
 	struct loop_fd loop_fd;
-	struct session session;
+	struct client_session session;
 	struct list link;
 	struct list dirty_link;
 	enum doom doom;
@@ -129,7 +129,7 @@ void connection_open(struct connection_set *set, int fd, const char *client_host
 	connection->set = set;
 	connection->read_us = connection->sent_us = set->env->now_us;
 	connection->ask.granted = connection_on_granted;
-	session_init(&connection->session, client_host);
+	client_session_init(&connection->session, client_host);
 	list_init(&connection->slots);
 	list_init(&connection->dirty_link);
 	list_append(&set->all, &connection->link);

@@ -23,7 +23,7 @@ struct request_call {
 	struct list link;
 };
 
-void session_init(struct session *session, const char *client_host)
+void client_session_init(struct client_session *session, const char *client_host)
 {
 	snprintf(session->client_host, sizeof session->client_host, "%s", client_host);
 	list_init(&session->serial);
@@ -35,7 +35,7 @@ static void request_on_due(struct timeout *timeout)
 	request->on_timeout(request);
 }
 
-struct request *request_new(struct frontend *frontend, struct session *session, struct slice frame)
+struct request *request_new(struct frontend *frontend, struct client_session *session, struct slice frame)
 {
 	struct request *request = memory_zalloc(sizeof *request);
 	request->frontend = frontend;

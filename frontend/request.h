@@ -25,11 +25,11 @@ struct frontend;
 struct request;
 
 // What the core keeps of a connection.
-struct session {
+struct client_session {
 	char client_host[64]; // as Kafka shows it: "/127.0.0.1"
 	struct list serial;   // requests that have a serial key, in order of arrival
 };
-void session_init(struct session *session, const char *client_host);
+void client_session_init(struct client_session *session, const char *client_host);
 
 enum request_outcome {
 	REQUEST_PENDING,
@@ -40,7 +40,7 @@ enum request_outcome {
 
 struct request {
 	struct frontend *frontend;
-	struct session *session;
+	struct client_session *session;
 	struct slice frame; // the request without its length
 	struct kafka_request_header header;
 	int16_t key;
@@ -76,7 +76,7 @@ struct request {
 };
 
 // Takes the caller's hold of frame. The header must have been seen to be complete (request_peek).
-struct request *request_new(struct frontend *frontend, struct session *session, struct slice frame);
+struct request *request_new(struct frontend *frontend, struct client_session *session, struct slice frame);
 // At any time; an unanswered one is cancelled.
 void request_free(struct request **request);
 // The body as the message of the version, nothing left over.
