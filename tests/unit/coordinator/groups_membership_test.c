@@ -184,19 +184,31 @@ static void test_waiting_keeps_session(void)
 	script_close(&world);
 }
 
-static void test_new_member_gives_up(void)
+static void test_members_never_rejoin(void)
 {
 	open_three();
 	sync_three();
-	script_run(&world, "d join v=0 rebalance=30000 : -\n");
-	for (int i = 0; i < 60; i++) {
-		char lines[256];
-		snprintf(lines, sizeof lines, "a heartbeat : %s\n", "REBALANCE_IN_PROGRESS");
-		script_run(&world, i < 3 ? lines : "");
-		script_run(&world, "time 9000\n");
-	}
-	// The three never rejoined: d is alone.
-	script_run(&world, "d gets : gen 2 range leader d of d=\n");
+	script_run(&world, "d join v=0            : -\n"
+			   "a heartbeat           : REBALANCE_IN_PROGRESS\n"
+			   "time 30000\n"
+			   "d gets                : gen 2 range leader d of d=\n"
+			   "a heartbeat           : UNKNOWN_MEMBER_ID\n");
+	script_close(&world);
+}
+
+// Nothing tells us that a client that has no member id yet is gone; so its JoinGroup does not wait longer than five minutes.
+static void test_new_member_gives_up(void)
+{
+	script_open(&world);
+	script_run(&world, "a join v=3 rebalance=900000 : gen 1 range leader a of a=\n"
+			   "a sync for=a:x        : assigned x\n"
+			   "d join v=3            : -\n");
+	for (int i = 0; i < 60; i++)
+		script_run(&world, "d gets : -\n"
+				   "a heartbeat : REBALANCE_IN_PROGRESS\n"
+				   "time 5000\n");
+	script_run(&world, "d gets                : UNKNOWN_MEMBER_ID\n"
+			   "a join                : gen 2 range leader a of a=\n");
 	script_close(&world);
 }
 
@@ -204,4 +216,4 @@ UNIT_MAIN("groups: membership", {"three join and sync", test_three}, {"oldest ve
 	{"sync and heartbeat errors", test_sync_errors}, {"leader syncs twice", test_sync_twice_before_durable},
 	{"leaving", test_leave}, {"pending ids", test_pending_leaves_and_expires}, {"a member crashes", test_crash_of_member},
 	{"the leader crashes", test_leader_crash}, {"waiting keeps the session", test_waiting_keeps_session},
-	{"members that never rejoin", test_new_member_gives_up})
+	{"members that never rejoin", test_members_never_rejoin}, {"a new member gives up", test_new_member_gives_up})

@@ -186,6 +186,29 @@ static void test_sync_in_flight_outdated(void)
 	script_close(&world);
 }
 
+// Generation 3 becomes durable when generation 4 is waiting for its assignment.
+static void test_sync_in_flight_of_former_generation(void)
+{
+	open_two();
+	script_run(&world, "a join p=range:1      : -\n"
+			   "b join p=range:2      : gen 3 range leader a\n"
+			   "a gets                : gen 3 range leader a of a=1,b=2\n"
+			   "log hold\n"
+			   "a sync for=a:x,b:y    : -\n"
+			   "b join p=range:new    : -\n"
+			   "a gets                : REBALANCE_IN_PROGRESS\n"
+			   "a join p=range:1      : gen 4 range leader a of a=1,b=new\n"
+			   "b gets                : gen 4 range leader a\n"
+			   "b sync                : -\n"
+			   "log release\n"
+			   "b gets                : -\n"
+			   "x describe            : ok CompletingRebalance  a=/ b=/\n"
+			   "a sync for=a:1,b:2    : -\n"
+			   "log release\n"
+			   "b gets                : assigned 2\n");
+	script_close(&world);
+}
+
 static void test_sync_not_logged(void)
 {
 	open_two();
@@ -207,4 +230,6 @@ UNIT_MAIN("groups: rebalance", {"rejoining", test_rejoin_unchanged}, {"rebalance
 	{"a member never syncs", test_never_syncs}, {"the leader does not rejoin", test_leader_changes},
 	{"initial delay", test_initial_delay}, {"all leave before the first generation", test_initial_all_leave},
 	{"protocol votes", test_protocols}, {"joining twice", test_join_twice},
-	{"overtaken by a rebalance", test_sync_in_flight_outdated}, {"assignment not logged", test_sync_not_logged})
+	{"overtaken by a rebalance", test_sync_in_flight_outdated},
+	{"overtaken by a generation", test_sync_in_flight_of_former_generation},
+	{"assignment not logged", test_sync_not_logged})

@@ -104,6 +104,20 @@ static void test_restart_overtaken(void)
 	script_close(&world);
 }
 
+static void test_restart_durable_in_rebalance(void)
+{
+	open_two();
+	script_run(&world,
+		"log hold\n"
+		"c join inst=i2 p=range:2 : -\n"
+		"d join v=3 p=range:3  : -\n"
+		"log release\n"
+		"c gets                : -\n" // it takes part in the rebalance
+		"a join p=range:1      : gen 2 range leader a of a=1,c=2,d=3\n"
+		"c gets                : gen 2 range leader a\n");
+	script_close(&world);
+}
+
 static void test_leave_by_instance(void)
 {
 	open_two();
@@ -133,5 +147,6 @@ static void test_absent_static(void)
 UNIT_MAIN("groups: static members", {"a follower restarts", test_restart_follower},
 	{"the leader restarts", test_restart_leader}, {"restart with other metadata", test_restart_other_metadata},
 	{"restart while waiting", test_restart_while_waiting}, {"restart not logged", test_restart_not_logged},
-	{"restart overtaken by a rebalance", test_restart_overtaken}, {"leaving by instance", test_leave_by_instance},
+	{"restart overtaken by a rebalance", test_restart_overtaken},
+	{"restart durable in a rebalance", test_restart_durable_in_rebalance}, {"leaving by instance", test_leave_by_instance},
 	{"absent in a rebalance", test_absent_static})
