@@ -173,7 +173,12 @@ def kcat_read(bootstrap, topic, timeout=300):
     done = subprocess.run(
         ["kcat", "-C", "-b", bootstrap, "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%p\t%o\t%k\t%s\n"],
         check=True, capture_output=True, text=True, timeout=timeout)
-    rows = (line.split("\t", 3) for line in done.stdout.splitlines())
+    return rows_of(done.stdout)
+
+
+def rows_of(text):
+    """Lines of partition, offset, key and value, separated by tabs, as rows for check_read_back."""
+    rows = (line.split("\t", 3) for line in text.split("\n") if line)
     return [(int(partition), int(offset), key, value) for partition, offset, key, value in rows]
 
 
