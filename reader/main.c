@@ -22,8 +22,7 @@ struct reader_daemon {
 
 #define AT(member) OPTION_AT(struct reader_daemon_settings, member)
 static const struct option_row rows[] = {
-	{"object-store", OPTION_TEXT, NULL, 0, 0, "", "where objects live: file:///directory or s3://bucket/prefix",
-		AT(object_store), false},
+	{"store", OPTION_TEXT, NULL, 0, 0, "", "where objects live: file:///directory", AT(object_store), false},
 	{"cache-bytes", OPTION_BYTES, "256MiB", 16 << 20, INT64_C(1) << 40, "bytes", "blocks of objects kept in memory",
 		AT(core.cache_bytes), false},
 	{"replies-bytes", OPTION_BYTES, "256MiB", 16 << 20, INT64_C(1) << 40, "bytes",

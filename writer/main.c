@@ -23,8 +23,7 @@ struct writer_daemon {
 
 #define AT(member) OPTION_AT(struct writer_daemon_settings, member)
 static const struct option_row rows[] = {
-	{"object-store", OPTION_TEXT, NULL, 0, 0, "", "where objects live: file:///directory or s3://bucket/prefix",
-		AT(object_store), false},
+	{"store", OPTION_TEXT, NULL, 0, 0, "", "where objects live: file:///directory", AT(object_store), false},
 	{"object-bytes", OPTION_BYTES, "8MiB", 64 << 10, 256 << 20, "bytes", "an object this big is flushed at once",
 		AT(core.object_bytes), false},
 	{"put-rate", OPTION_NUMBER, "5", 1, 1000, "per second", "flushes that need not be full: the ceiling of the PUT bill",
