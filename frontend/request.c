@@ -153,7 +153,7 @@ void request_answer_end(struct request *request)
 {
 	kafka_writer_frame_end(&request->answer);
 	if (kafka_writer_failed(&request->answer)) {
-		log_event(LOG_ERROR, "answer_too_large", LOG_NUMBER("api", request->key),
+		log_event(LOG_ERROR, "answer_not_encoded", LOG_NUMBER("api", request->key),
 			LOG_NUMBER("version", request->version));
 		request_close(request);
 		return;

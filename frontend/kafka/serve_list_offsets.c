@@ -242,8 +242,9 @@ static void list_offsets_got(struct ends_want *want, int16_t code, int64_t times
 	row->error_code = code;
 	row->timestamp = timestamp;
 	row->offset = offset;
-	if (code == KAFKA_ERROR_NONE && offset >= 0)
-		row->leader_epoch = cluster_client_leader_epoch(want->state->request->frontend->cluster);
+	const struct request *request = want->state->request;
+	if (code == KAFKA_ERROR_NONE && offset >= 0 && request->version >= 4)
+		row->leader_epoch = cluster_client_leader_epoch(request->frontend->cluster);
 }
 
 static void list_offsets_answer(struct request *request)
