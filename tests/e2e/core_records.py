@@ -12,9 +12,8 @@ import harness
 def group_member(bootstrap, topic, results, stop):
     from confluent_kafka import Consumer
 
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "three", "auto.offset.reset": "earliest",
-                         "enable.auto.commit": False})
-    consumer.subscribe([topic], on_revoke=lambda c, partitions: c.commit(asynchronous=False) if owned else None)
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "three", "auto.offset.reset": "earliest"})
+    consumer.subscribe([topic])
     owned = 0
     while not stop.is_set():
         batch = []
@@ -24,8 +23,6 @@ def group_member(bootstrap, topic, results, stop):
         owned += len(batch)
         if batch:
             results.put(batch)
-    if owned:
-        consumer.commit(asynchronous=False)
     consumer.close()
     results.put(owned)
 
