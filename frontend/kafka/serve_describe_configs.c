@@ -216,6 +216,7 @@ void serve_describe_configs(struct request *request)
 		kafka_describe_configs_response_describe_configs_result_array(&request->arena, message.resources_count);
 	for (int32_t i = 0; i < message.resources_count; i++) {
 		struct config_wish wish = {request, &message, &message.resources[i], &response.results[i]};
+		wish.result->error_message = BYTES_NULL;
 		wish.result->resource_type = wish.resource->resource_type;
 		wish.result->resource_name = wish.resource->resource_name;
 		if (wish.resource->resource_type == RESOURCE_TOPIC)

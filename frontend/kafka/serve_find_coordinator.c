@@ -32,6 +32,7 @@ static void coordinator_put_one(struct request *request, const struct coordinato
 {
 	struct coordinator_found found = coordinator_find(request, brokers, message->key_type, message->key);
 	response->error_code = found.error;
+	response->error_message = request->version < 1 ? bytes_of("") : BYTES_NULL;
 	response->node_id = found.broker ? found.broker->node_id : -1;
 	response->port = found.broker ? found.broker->port : -1;
 	if (found.broker)
@@ -50,6 +51,7 @@ static void coordinator_put_each(struct request *request, const struct coordinat
 			coordinator_find(request, brokers, message->key_type, message->coordinator_keys[i]);
 		row->key = message->coordinator_keys[i];
 		row->error_code = found.error;
+		row->error_message = BYTES_NULL;
 		row->node_id = found.broker ? found.broker->node_id : -1;
 		row->port = found.broker ? found.broker->port : -1;
 		if (found.broker)

@@ -120,6 +120,7 @@ static void create_topics_fail(struct request *request, int16_t code)
 	for (int32_t i = 0; i < message->topics_count; i++) {
 		response.topics[i].name = message->topics[i].name;
 		response.topics[i].error_code = code;
+		response.topics[i].error_message = BYTES_NULL;
 	}
 	REQUEST_ANSWER(request, kafka_create_topics_response_encode, &response);
 }
