@@ -1,6 +1,6 @@
 #pragma once
-// An admin request of several topics: each topic finds its own way (refused at once, or by an intent until it is done), the answer leaves
-// when all have their result or the client's time is up; what is under way then goes on without it.
+// An admin request of several topics: each topic finds its own way (refused at once, or by an intent until it is done), the
+// answer leaves when all have their result or the client's time is up; what is under way then goes on without it.
 //
 // Owner: the controller's list. An admin call ends when it was answered and nothing refers to it any more.
 
@@ -21,7 +21,7 @@ struct admin_call;
 
 struct admin_topic {
 	struct admin_call *call;
-	struct bytes name;     // in the arena; null: the client named an id that is unknown
+	struct bytes name; // in the arena; null: the client named an id that is unknown
 	struct uuid id;
 	int16_t error;         // Kafka's; as long as pending: REQUEST_TIMED_OUT
 	const char *message;   // static or in the arena, NULL: none

@@ -51,14 +51,16 @@ void catalogue_done(struct catalogue *catalogue)
 		topic_free(catalogue, catalogue->topics);
 	struct catalogue_tombstone *tombstone;
 	struct catalogue_tombstone *next_tombstone;
-	HASH_ITER (hh, catalogue->tombstones, tombstone, next_tombstone) {
+	HASH_ITER(hh, catalogue->tombstones, tombstone, next_tombstone)
+	{
 		HASH_DEL(catalogue->tombstones, tombstone);
 		free(tombstone->name);
 		free(tombstone);
 	}
 	struct catalogue_node *node;
 	struct catalogue_node *next_node;
-	HASH_ITER (hh, catalogue->nodes, node, next_node) {
+	HASH_ITER(hh, catalogue->nodes, node, next_node)
+	{
 		HASH_DEL(catalogue->nodes, node);
 		free(node);
 	}

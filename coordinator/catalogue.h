@@ -1,7 +1,7 @@
 #pragma once
-// What shard 0 knows of the whole cluster: topics and what is being done to them, producer-id blocks, node ids. Part of the shard's
-// state: changes only by apply, deterministic. A topic's change is an intent first and is done once all concerned shards have logged
-// their part (topic_work.h drives that).
+// What shard 0 knows of the whole cluster: topics and what is being done to them, producer-id blocks, node ids. Part of the
+// shard's state: changes only by apply, deterministic. A topic's change is an intent first and is done once all concerned
+// shards have logged their part (topic_work.h drives that).
 //
 // Owner: the shard's state (empty in other shards). Bound: topics by the coordinator's limit on partitions; node ids by
 // CATALOGUE_NODES_MAX, the oldest go.
@@ -57,8 +57,8 @@ struct catalogue {
 void catalogue_init(struct catalogue *catalogue);
 void catalogue_done(struct catalogue *catalogue);
 
-// ERROR_ALREADY_EXISTS: a topic of that name is there. ERROR_UNKNOWN_TOPIC_ID: there is nothing to change. ERROR_BUSY: an intent on
-// it is in progress. Then nothing changed.
+// ERROR_ALREADY_EXISTS: a topic of that name is there. ERROR_UNKNOWN_TOPIC_ID: there is nothing to change. ERROR_BUSY: an
+// intent on it is in progress. Then nothing changed.
 MUST_CHECK enum error catalogue_apply_intent(struct catalogue *catalogue, const Weir__TopicIntent *intent);
 // What was done; NULL: there was no such intent. The topic is gone after a DELETE: ret_deleted then.
 const struct catalogue_topic *catalogue_apply_done(

@@ -1,5 +1,5 @@
-// Life of a commit: unpacked -> each section is known (answered from the state), or follows its writer's chain and is proposed, or is
-// refused -> when all proposed ones are durable and applied, the reply.
+// Life of a commit: unpacked -> each section is known (answered from the state), or follows its writer's chain and is proposed,
+// or is refused -> when all proposed ones are durable and applied, the reply.
 //
 // A section that is on its way already makes the whole request busy: the writer asks again and finds it known.
 #include <stdlib.h>
@@ -96,8 +96,8 @@ static bool commit_too_old(const struct coordinator *coordinator, const Weir__Co
 	return commit->created_ms < coordinator->deps.env->wall_ms - coordinator->settings.grace_ms / 2;
 }
 
-static void commit_propose(
-	struct commit_call *call, struct slot *slot, Weir__CommitSection *commit, struct slice bytes, Weir__CommitResult *result)
+static void commit_propose(struct commit_call *call, struct slot *slot, Weir__CommitSection *commit, struct slice bytes,
+	Weir__CommitResult *result)
 {
 	struct commit_part *part = arena_alloc(&call->arena, sizeof *part);
 	*part = (struct commit_part){call, result};
@@ -172,8 +172,8 @@ static void commit_sections(struct coordinator *coordinator, struct slot *slot, 
 	commit_call_finish(call);
 }
 
-void commit_request(
-	struct coordinator *coordinator, struct bus_request *bus_request, const struct bus_message *message, struct arena *arena)
+void commit_request(struct coordinator *coordinator, struct bus_request *bus_request, const struct bus_message *message,
+	struct arena *arena)
 {
 	enum { TYPE = WEIR__MESSAGE_TYPE__COMMIT };
 	const Weir__CommitRequest *request = protobuf_unpack(&weir__commit_request__descriptor, message->body, arena);

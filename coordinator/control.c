@@ -1,5 +1,5 @@
-// Requests that arrive on the control pipe. A request of a shard that is not ours is answered NOT_OWNER: the caller looks at the newest
-// view. Malformed bodies from siblings are bugs of theirs: answered, counted, logged once.
+// Requests that arrive on the control pipe. A request of a shard that is not ours is answered NOT_OWNER: the caller looks at
+// the newest view. Malformed bodies from siblings are bugs of theirs: answered, counted, logged once.
 #include <stdlib.h>
 
 #include "common/base/log.h"
@@ -37,8 +37,7 @@ void control_malformed(struct coordinator *coordinator, struct bus_request *requ
 	control_reply_failed(coordinator, request, type, ERROR_MALFORMED);
 }
 
-void control_reply_kafka(
-	struct coordinator *coordinator, struct bus_request *request, enum error error, struct bytes response)
+void control_reply_kafka(struct coordinator *coordinator, struct bus_request *request, enum error error, struct bytes response)
 {
 	Weir__KafkaCallReply reply = WEIR__KAFKA_CALL_REPLY__INIT;
 	struct slice frame = error == ERROR_OK ? slice_copy(response) : (struct slice){0};
@@ -378,8 +377,7 @@ static bool command_allowed(const Weir__Command *command)
 static void handle_shard_command(
 	struct coordinator *coordinator, struct bus_request *request, const struct bus_message *message, struct arena *arena)
 {
-	const Weir__ShardCommandRequest *body =
-		protobuf_unpack(&weir__shard_command_request__descriptor, message->body, arena);
+	const Weir__ShardCommandRequest *body = protobuf_unpack(&weir__shard_command_request__descriptor, message->body, arena);
 	enum error error;
 	if (!body || !command_allowed(body->command)) {
 		control_malformed(coordinator, request, message->type);

@@ -79,8 +79,7 @@ void controller_applied(struct controller *controller, const Weir__Command *comm
 		topic_done_applied(controller, command->topic_done, result);
 	} else if (command->kind_case == WEIR__COMMAND__KIND_TOPIC_INTENT && result->error == ERROR_OK) {
 		CHECK(protobuf_get_uuid(command->topic_intent->topic->id, &id));
-		topic_works_start(
-			controller->works, catalogue_topic_by_id(&shard_state(controller->shard)->catalogue, &id));
+		topic_works_start(controller->works, catalogue_topic_by_id(&shard_state(controller->shard)->catalogue, &id));
 	}
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// What only the owner of shard 0 does: keeps the members, carries out topic intents, gives producer ids and node ids, answers admin
-// requests, publishes the meta feed. Lives from the moment shard 0 serves until it is lost.
+// What only the owner of shard 0 does: keeps the members, carries out topic intents, gives producer ids and node ids, answers
+// admin requests, publishes the meta feed. Lives from the moment shard 0 serves until it is lost.
 //
 // Owner: ownership.c. Close it before the shard goes, free it after.
 
@@ -17,7 +17,7 @@ struct controller {
 	struct topic_works *works;
 	struct producer_ids *producer_ids;
 	struct list admin_calls;
-	struct list tickets;     // listings of directories
+	struct list tickets;      // listings of directories
 	uint64_t gather_until_us; // until then members are still coming back to a new owner: no view is told
 	uint64_t view_told;       // version of the view last published
 	int32_t node_id_proposed;
@@ -36,6 +36,5 @@ const Weir__ClusterView *controller_take_view(struct controller *controller, str
 void controller_register(struct controller *controller, struct bus_request *request, const Weir__RegisterRequest *message);
 void controller_sync_meta(struct controller *controller, struct bus_request *request);
 // Admin APIs and InitProducerId; false: not one of ours.
-bool controller_kafka(
-	struct controller *controller, struct bus_request *request, const Weir__KafkaCallRequest *call, struct bytes body,
-	uint32_t remaining_ms);
+bool controller_kafka(struct controller *controller, struct bus_request *request, const Weir__KafkaCallRequest *call,
+	struct bytes body, uint32_t remaining_ms);

@@ -279,8 +279,8 @@ static void coordinator_metrics(struct coordinator *coordinator, struct metrics 
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		metrics_counter(metrics, rows[i].name, rows[i].labels, rows[i].help, rows[i].value);
-	metrics_histogram(metrics, "txn_seconds", NULL, "From the first attempt of a Txn to its known outcome.",
-		&counters->shard.txn_us);
+	metrics_histogram(
+		metrics, "txn_seconds", NULL, "From the first attempt of a Txn to its known outcome.", &counters->shard.txn_us);
 	coordinator_gauges(coordinator, metrics);
 }
 
@@ -404,8 +404,7 @@ size_t coordinator_shards_serving(const struct coordinator *coordinator)
 	return (size_t)count_phase(coordinator, SHARD_SERVING);
 }
 
-bool coordinator_shard_hash(
-	const struct coordinator *coordinator, uint32_t shard, uint64_t *ret_hash, uint64_t *ret_position)
+bool coordinator_shard_hash(const struct coordinator *coordinator, uint32_t shard, uint64_t *ret_hash, uint64_t *ret_position)
 {
 	if (shard >= coordinator->slot_count)
 		return false;

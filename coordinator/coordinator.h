@@ -1,7 +1,7 @@
 #pragma once
-// The coordinator's core: registers in etcd, owns the shards that the rendezvous choice gives it, answers the control pipe, publishes
-// the feed. Pure: driven by the callbacks of its bus and stores and by coordinator_step(), time and random numbers come from env; the
-// simulator runs it with memory stores.
+// The coordinator's core: registers in etcd, owns the shards that the rendezvous choice gives it, answers the control pipe,
+// publishes the feed. Pure: driven by the callbacks of its bus and stores and by coordinator_step(), time and random numbers
+// come from env; the simulator runs it with memory stores.
 //
 // Owner: main or the simulator. Free it before the stores and the bus it was given.
 

@@ -31,8 +31,8 @@ static const struct option_row rows[] = {
 	{"etcd-key-file", OPTION_TEXT, "", 0, 0, "", "its key", AT(etcd_key_file), false},
 	{"etcd-prefix", OPTION_TEXT, "/weir", 0, 0, "", "of all our keys in etcd", AT(core.etcd_prefix), false},
 	{"store", OPTION_TEXT, NULL, 0, 0, "", "object store: file:///directory", AT(store), false},
-	{"namespace", OPTION_TEXT, "default", 0, 0, "", "of segment keys in the store; not mixed or meta", AT(core.key_namespace),
-		false},
+	{"namespace", OPTION_TEXT, "default", 0, 0, "", "of segment keys in the store; not mixed or meta",
+		AT(core.key_namespace), false},
 	{"shards", OPTION_NUMBER, "8", 1, 4096, "", "of a cluster that is created; fixed from then on", AT(core.shards), false},
 	{"lease-ttl", OPTION_MS, "5s", 2000, 60000, "ms", "how long a dead coordinator keeps its shards", AT(core.lease_ttl_ms),
 		false},
@@ -161,7 +161,8 @@ static void role_stop(struct daemon *daemon)
 
 const struct daemon_spec coordinator_daemon_spec = {
 	.role = "coordinator",
-	.summary = "Orders the log: owns shards by etcd, commits what writers flushed, keeps topics, groups and members, publishes the feed.",
+	.summary = "Orders the log: owns shards by etcd, commits what writers flushed, keeps topics, groups and members, "
+		   "publishes the feed.",
 	.rows = rows,
 	.row_count = sizeof rows / sizeof rows[0],
 	.settings_size = sizeof(struct role_settings),

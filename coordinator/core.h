@@ -39,7 +39,8 @@ struct coordinator_counters {
 	uint64_t requests, requests_malformed;
 	uint64_t commits_known, commits_out_of_chain, commits_too_old, commits_corrupt;
 	uint64_t shards_taken, shards_dropped;
-	uint64_t batches_accepted, batches_duplicate, batches_refused; // of shards that are no longer ours; the others count themselves
+	uint64_t batches_accepted, batches_duplicate,
+		batches_refused; // of shards that are no longer ours; the others count themselves
 };
 
 struct coordinator {
@@ -71,7 +72,8 @@ const char *ownership_address(const struct coordinator *coordinator, uint32_t sh
 struct slot *coordinator_slot(struct coordinator *coordinator, uint32_t shard, enum error *ret_error);
 struct slot *coordinator_partition_slot(
 	struct coordinator *coordinator, const struct uuid *topic_id, int32_t partition, enum error *ret_error);
-// Cluster, coordinators and owners; members only by the controller. Everything in the arena; may hold what lives until the next event.
+// Cluster, coordinators and owners; members only by the controller. Everything in the arena; may hold what lives until the next
+// event.
 Weir__ClusterView *coordinator_view(const struct coordinator *coordinator, struct arena *arena);
 // Changes when the view does, members apart.
 uint64_t coordinator_view_version(const struct coordinator *coordinator);

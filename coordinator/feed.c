@@ -81,8 +81,7 @@ void feed_free(struct feed **pointer)
 	free(feed);
 }
 
-void feed_add_commit(
-	struct feed *feed, const Weir__CommitSection *commit, struct slice section, struct bytes packed_outcome)
+void feed_add_commit(struct feed *feed, const Weir__CommitSection *commit, struct slice section, struct bytes packed_outcome)
 {
 	struct index_update *update = arena_alloc(&feed->arena, sizeof *update);
 	weir__index_update__init(&update->update);

@@ -1,7 +1,7 @@
 #pragma once
-// What a shard tells all others (proto/feed.proto): watermarks and index updates, and shard 0 also topics and the cluster's view.
-// Changes of a turn gather and leave as one message a channel; when there is nothing to tell, the last number is repeated every
-// FEED_BEAT_MS, so that a subscriber who missed the last message notices.
+// What a shard tells all others (proto/feed.proto): watermarks and index updates, and shard 0 also topics and the cluster's
+// view. Changes of a turn gather and leave as one message a channel; when there is nothing to tell, the last number is repeated
+// every FEED_BEAT_MS, so that a subscriber who missed the last message notices.
 //
 // Owner: the slot of an owned shard; lives as long as the ownership (epoch). Nothing is kept for absent subscribers.
 
@@ -20,8 +20,7 @@ struct feed *feed_new(const struct env *env, struct bus *bus, uint32_t shard, ui
 void feed_free(struct feed **feed);
 
 // A hold on section is taken; outcome is copied.
-void feed_add_commit(
-	struct feed *feed, const Weir__CommitSection *commit, struct slice section, struct bytes packed_outcome);
+void feed_add_commit(struct feed *feed, const Weir__CommitSection *commit, struct slice section, struct bytes packed_outcome);
 void feed_add_topic(struct feed *feed, const Weir__TopicInfo *topic);
 void feed_add_deleted_topic(struct feed *feed, const struct uuid *id);
 // Takes the changed partitions out of state and publishes what there is. view: shard 0's, when it changed, else NULL.

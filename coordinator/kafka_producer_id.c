@@ -1,5 +1,5 @@
-// Without a transactional id a producer gets a fresh id at epoch 0, whatever id it had before, as in Kafka. Transactions are not
-// supported yet: INVALID_REQUEST, which clients take as final; COORDINATOR_NOT_AVAILABLE would make them ask for ever.
+// Without a transactional id a producer gets a fresh id at epoch 0, whatever id it had before, as in Kafka. Transactions are
+// not supported yet: INVALID_REQUEST, which clients take as final; COORDINATOR_NOT_AVAILABLE would make them ask for ever.
 #include "coordinator/kafka_producer_id.h"
 
 #include <stdlib.h>

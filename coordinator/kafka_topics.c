@@ -1,4 +1,5 @@
-// A topic's way: checked against the request and the catalogue -> (create: its directory is looked for in the bucket) -> intent -> done.
+// A topic's way: checked against the request and the catalogue -> (create: its directory is looked for in the bucket) -> intent
+// -> done.
 #include "coordinator/kafka_topics.h"
 
 #include <stdio.h>
@@ -47,8 +48,7 @@ static Weir__TopicInfo *info_copy(struct admin_call *call, const Weir__TopicInfo
 	struct buffer packed;
 	buffer_init(&packed, SIZE_MAX);
 	protobuf_pack(&from->base, &packed);
-	Weir__TopicInfo *info =
-		protobuf_unpack(&weir__topic_info__descriptor, buffer_view(&packed), &call->arena);
+	Weir__TopicInfo *info = protobuf_unpack(&weir__topic_info__descriptor, buffer_view(&packed), &call->arena);
 	CHECK(info);
 	buffer_done(&packed);
 	return info;
@@ -185,7 +185,8 @@ static bool check_partitions(struct admin_topic *topic, const struct kafka_creat
 	return true;
 }
 
-static bool check_config(struct admin_topic *topic, const struct kafka_create_topics_request_creatable_topic *from, int32_t index)
+static bool check_config(
+	struct admin_topic *topic, const struct kafka_create_topics_request_creatable_topic *from, int32_t index)
 {
 	struct bytes name = from->configs[index].name;
 	const struct topic_config *config = topic_config_find(name);
@@ -196,8 +197,8 @@ static bool check_config(struct admin_topic *topic, const struct kafka_create_to
 		}
 	}
 	if (!config)
-		admin_topic_refuse(topic, KAFKA_ERROR_INVALID_CONFIG,
-			message_of(topic->call, "Unknown topic config name: %.*s", name));
+		admin_topic_refuse(
+			topic, KAFKA_ERROR_INVALID_CONFIG, message_of(topic->call, "Unknown topic config name: %.*s", name));
 	else if (!topic_config_valid(config, from->configs[index].value))
 		admin_topic_refuse(topic, KAFKA_ERROR_INVALID_CONFIG,
 			message_of(topic->call, "Invalid value for configuration %.*s.", name));
@@ -504,8 +505,7 @@ static void delete_encode(const struct admin_call *call, struct kafka_writer *wr
 static void delete_by_name(struct admin_topic *topic, struct bytes name)
 {
 	topic->name = name;
-	delete_begin(topic, catalogue_topic_by_name(call_catalogue(topic->call), name),
-		KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
+	delete_begin(topic, catalogue_topic_by_name(call_catalogue(topic->call), name), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
 }
 
 static void delete_by_state(struct admin_topic *topic, const struct kafka_delete_topics_request_delete_topic_state *state)

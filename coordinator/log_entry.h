@@ -1,6 +1,6 @@
 #pragma once
-// Packs a LogEntry out of commands that are packed already: they were measured and copied when proposed, and are not unpacked again
-// before the whole entry is (live and replay then read the very same bytes).
+// Packs a LogEntry out of commands that are packed already: they were measured and copied when proposed, and are not unpacked
+// again before the whole entry is (live and replay then read the very same bytes).
 
 #include "common/base/bytes.h"
 #include "common/base/uuid.h"

@@ -90,7 +90,8 @@ uint64_t members_expire(struct members *members)
 	uint64_t next_us = DEADLINE_NEVER;
 	struct member_row *row;
 	struct member_row *next;
-	HASH_ITER (hh, members->table, row, next) {
+	HASH_ITER(hh, members->table, row, next)
+	{
 		uint64_t until_us = row->heard_us + MEMBER_SILENCE_MS * 1000ull;
 		if (until_us <= members->env->now_us)
 			row_free(members, row);

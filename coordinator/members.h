@@ -1,6 +1,6 @@
 #pragma once
-// The daemons that registered with shard 0's owner lately: frontends, writers, readers. In memory only; a new owner hears of all of
-// them within a second. Owner: the controller. Bound: MEMBERS_MAX, more are refused with ERROR_BUSY.
+// The daemons that registered with shard 0's owner lately: frontends, writers, readers. In memory only; a new owner hears of
+// all of them within a second. Owner: the controller. Bound: MEMBERS_MAX, more are refused with ERROR_BUSY.
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -131,8 +131,7 @@ static void mirror_range(struct mirror *mirror)
 	ticket_open(ticket, &mirror->tickets, mirror);
 	mirror->ranging = true;
 	struct bytes prefix = bytes_of(mirror->prefix);
-	metadata_range(
-		mirror->store, prefix, metadata_prefix_end(prefix, &arena), 0, RANGE_TIMEOUT_MS, mirror_ranged, ticket);
+	metadata_range(mirror->store, prefix, metadata_prefix_end(prefix, &arena), 0, RANGE_TIMEOUT_MS, mirror_ranged, ticket);
 	arena_done(&arena);
 }
 

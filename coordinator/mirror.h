@@ -1,6 +1,6 @@
 #pragma once
-// The rows under one etcd prefix, kept up to date: a range, then a watch from there on. Owner: whoever reads it. Bound: only for
-// prefixes of few small rows (coordinators, one owner key).
+// The rows under one etcd prefix, kept up to date: a range, then a watch from there on. Owner: whoever reads it. Bound: only
+// for prefixes of few small rows (coordinators, one owner key).
 
 #include <stdbool.h>
 

@@ -1,9 +1,10 @@
-// Who owns which shard. The owner key (bound to our lease, with a random value per acquisition) is the only truth; we act on what its
-// mirror shows, never on the answer of the Txn that wrote it, so that an acquisition of unknown outcome needs no case of its own:
+// Who owns which shard. The owner key (bound to our lease, with a random value per acquisition) is the only truth; we act on
+// what its mirror shows, never on the answer of the Txn that wrote it, so that an acquisition of unknown outcome needs no case
+// of its own:
 //
 //	key absent, we are the choice ──► Txn: if absent, put our value ──► mirror shows our value ──► shard replays, serves
-//	a better choice for 1 s, or drain ──► shard finishes its Txn ──► Txn: if our value, delete ──► mirror shows it gone ──► dropped
-//	mirror shows another value or none ──► dropped at once
+//	a better choice for 1 s, or drain ──► shard finishes its Txn ──► Txn: if our value, delete ──► mirror shows it gone ──►
+//dropped 	mirror shows another value or none ──► dropped at once
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,8 +63,7 @@ const char *ownership_address(const struct coordinator *coordinator, uint32_t sh
 		const struct mirror_row *row = mirror_at(coordinator->coordinators, i);
 		if (!row_coordinator_id(row, &id) || !uuid_equal(&id, &owner))
 			continue;
-		const Weir__CoordinatorInfo *info =
-			protobuf_unpack(&weir__coordinator_info__descriptor, row->value, arena);
+		const Weir__CoordinatorInfo *info = protobuf_unpack(&weir__coordinator_info__descriptor, row->value, arena);
 		return info ? info->address : NULL;
 	}
 	return NULL;
@@ -134,8 +134,8 @@ static void slot_new_value(struct slot *slot)
 static struct metadata_compare incarnation_compare(const struct coordinator *coordinator, char key[OWNER_KEY_SIZE])
 {
 	snprintf(key, OWNER_KEY_SIZE, "%s/incarnation", coordinator->settings.etcd_prefix);
-	return (struct metadata_compare){METADATA_COMPARE_VALUE, bytes_of(key),
-		session_cluster(coordinator->session)->incarnation_value, 0};
+	return (struct metadata_compare){
+		METADATA_COMPARE_VALUE, bytes_of(key), session_cluster(coordinator->session)->incarnation_value, 0};
 }
 
 static void slot_acquire(struct slot *slot)
@@ -168,8 +168,8 @@ static void slot_give_up_key(struct slot *slot)
 
 // The shard of a slot.
 
-static void slot_applied(void *ctx, struct shard *shard, const Weir__Command *command, struct slice section,
-	const struct apply_result *result)
+static void slot_applied(
+	void *ctx, struct shard *shard, const Weir__Command *command, struct slice section, const struct apply_result *result)
 {
 	struct slot *slot = ctx;
 	(void)shard;
@@ -310,7 +310,8 @@ static void ownership_start(struct coordinator *coordinator)
 		slot->coordinator = coordinator;
 		slot->number = i;
 		list_init(&slot->tickets);
-		snprintf(slot->owner_key, OWNER_KEY_SIZE, "%s/shards/%04" PRIx32 "/owner", coordinator->settings.etcd_prefix, i);
+		snprintf(
+			slot->owner_key, OWNER_KEY_SIZE, "%s/shards/%04" PRIx32 "/owner", coordinator->settings.etcd_prefix, i);
 		slot->owner = mirror_new(coordinator->deps.env, coordinator->deps.metadata, slot->owner_key);
 	}
 }

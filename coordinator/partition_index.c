@@ -73,8 +73,8 @@ static void index_note_time(struct partition_index *index, struct index_entry *e
 		index->newest = (size_t)(entry - index->entries);
 }
 
-void partition_index_add(struct partition_index *index, struct index_object *object,
-	const struct index_batch *batch, bool joins)
+void partition_index_add(
+	struct partition_index *index, struct index_object *object, const struct index_batch *batch, bool joins)
 {
 	struct index_entry *entry = joins && index->count ? &index->entries[index->count - 1] : NULL;
 	if (!entry || !entry_takes(entry, object, batch)) {

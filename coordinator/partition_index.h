@@ -1,7 +1,7 @@
 #pragma once
-// Where the records of a partition lie: entries in order of offset, each a stretch of back-to-back batches in one object. An array
-// per partition, objects interned per shard; look-ups are binary searches. Owner: the shard's state; only apply changes it.
-// Bound: one entry a run (or a MiB of it) until compaction swaps them for larger ones.
+// Where the records of a partition lie: entries in order of offset, each a stretch of back-to-back batches in one object. An
+// array per partition, objects interned per shard; look-ups are binary searches. Owner: the shard's state; only apply changes
+// it. Bound: one entry a run (or a MiB of it) until compaction swaps them for larger ones.
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,8 +63,8 @@ struct index_batch {
 
 void partition_index_done(struct partition_index *index, struct index_objects *objects);
 // joins: it lies right behind the batch added last, in the same object.
-void partition_index_add(struct partition_index *index, struct index_object *object,
-	const struct index_batch *batch, bool joins);
+void partition_index_add(
+	struct partition_index *index, struct index_object *object, const struct index_batch *batch, bool joins);
 int64_t index_entry_last(const struct index_entry *entry);
 // The first entry whose last offset is at or after offset; count if there is none.
 size_t partition_index_find(const struct partition_index *index, int64_t offset);

@@ -1,6 +1,6 @@
 #pragma once
-// Producer ids for InitProducerId, out of blocks logged in shard 0 (histories, 8: the first block of an incarnation begins at its
-// number << 40, so that a rebuilt cluster never gives an id again). Ids left in a block are lost with the owner.
+// Producer ids for InitProducerId, out of blocks logged in shard 0 (histories, 8: the first block of an incarnation begins at
+// its number << 40, so that a rebuilt cluster never gives an id again). Ids left in a block are lost with the owner.
 //
 // Owner: the controller. Bound: requests waiting for the next block, by the bus.
 

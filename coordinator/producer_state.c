@@ -95,7 +95,8 @@ void producer_states_done(struct producer_states *states)
 {
 	struct producer *producer;
 	struct producer *next;
-	HASH_ITER (hh, states->table, producer, next) {
+	HASH_ITER(hh, states->table, producer, next)
+	{
 		HASH_DEL(states->table, producer);
 		free(producer);
 	}

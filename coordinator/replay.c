@@ -1,5 +1,5 @@
-// Happy path: a page of entries -> each entry unpacked, gets for its sections sent -> the head of the queue applied when all its
-// sections are here -> the next page when the queue has room -> done after the last page.
+// Happy path: a page of entries -> each entry unpacked, gets for its sections sent -> the head of the queue applied when all
+// its sections are here -> the next page when the queue has room -> done after the last page.
 #include "coordinator/replay.h"
 
 #include <stdio.h>
@@ -101,7 +101,8 @@ static void section_arrived(struct replay *replay, struct replay_section *sectio
 
 static bool get_never_succeeds(enum error error)
 {
-	return error == ERROR_NOT_FOUND || error == ERROR_OFFSET_OUT_OF_RANGE || error == ERROR_CORRUPT || error == ERROR_MALFORMED;
+	return error == ERROR_NOT_FOUND || error == ERROR_OFFSET_OUT_OF_RANGE || error == ERROR_CORRUPT ||
+	       error == ERROR_MALFORMED;
 }
 
 static void section_got(void *ctx, enum error error, struct slice bytes)
@@ -137,7 +138,8 @@ static void section_ask(struct replay *replay, struct replay_section *section)
 	section->asked = true;
 	replay->gets++;
 	ticket_open(&get->ticket, &replay->tickets, replay);
-	object_get(replay->deps.objects, key, commit->section_position, commit->section_length, GET_TIMEOUT_MS, section_got, get);
+	object_get(
+		replay->deps.objects, key, commit->section_position, commit->section_length, GET_TIMEOUT_MS, section_got, get);
 }
 
 static void replay_ask_sections(struct replay *replay, uint64_t *next_us)
@@ -212,8 +214,7 @@ static bool log_position(struct bytes key, uint64_t *ret_position)
 	return true;
 }
 
-static void page_read(
-	void *ctx, enum error error, const struct metadata_row *rows, size_t count, bool more, int64_t revision)
+static void page_read(void *ctx, enum error error, const struct metadata_row *rows, size_t count, bool more, int64_t revision)
 {
 	struct ticket *ticket = ctx;
 	struct replay *replay = ticket_take(ticket);

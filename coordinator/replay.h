@@ -1,9 +1,10 @@
 #pragma once
-// Reads a shard's log from etcd, in order, with the sections its commits refer to: small ones are in the entry, the others come from
-// their mixed objects, several at a time. Starts only after the owner key is ours, so that nobody appends behind our back.
+// Reads a shard's log from etcd, in order, with the sections its commits refer to: small ones are in the entry, the others come
+// from their mixed objects, several at a time. Starts only after the owner key is ours, so that nobody appends behind our back.
 //
-// Owner: the shard, while it loads. Bound: REPLAY_ENTRIES_MAX entries and their sections in memory, REPLAY_GETS_MAX gets in flight.
-// A store that does not answer is asked again for ever; an entry or a section that is wrong or missing ends the replay: damaged.
+// Owner: the shard, while it loads. Bound: REPLAY_ENTRIES_MAX entries and their sections in memory, REPLAY_GETS_MAX gets in
+// flight. A store that does not answer is asked again for ever; an entry or a section that is wrong or missing ends the replay:
+// damaged.
 
 #include <stdint.h>
 

@@ -210,7 +210,8 @@ static void cluster_create(struct session *session)
 	uuid_base64(&id, id_text);
 	uint64_t value = 1ull << 48 | prng_next(&session->env->prng) >> 16;
 	snprintf(incarnation, sizeof incarnation, "%016" PRIx64, value);
-	int len = snprintf(text, sizeof text, "cluster_id=%s shards=%" PRIu32 " incarnation=1", id_text, session->settings.shards);
+	int len = snprintf(
+		text, sizeof text, "cluster_id=%s shards=%" PRIu32 " incarnation=1", id_text, session->settings.shards);
 	const struct metadata_compare compare = {METADATA_COMPARE_ABSENT, bytes_of(session->cluster_key), BYTES_NULL, 0};
 	const struct metadata_put puts[] = {
 		{bytes_of(session->cluster_key), bytes_view(text, (size_t)len), 0},
@@ -280,8 +281,8 @@ static void session_send(struct session *session)
 {
 	switch (session->state) {
 	case SESSION_NO_LEASE:
-		metadata_lease_grant(session->store, session->settings.lease_ttl_ms, CALL_TIMEOUT_MS, lease_granted,
-			session_ask(session));
+		metadata_lease_grant(
+			session->store, session->settings.lease_ttl_ms, CALL_TIMEOUT_MS, lease_granted, session_ask(session));
 		break;
 	case SESSION_NO_CLUSTER:
 		metadata_range(session->store, bytes_of(session->cluster_key), BYTES_NULL, 1, CALL_TIMEOUT_MS, cluster_read,
@@ -301,8 +302,7 @@ static void session_send(struct session *session)
 		row_delete(session);
 		break;
 	case SESSION_ENDING:
-		metadata_lease_revoke(
-			session->store, session->lease, CALL_TIMEOUT_MS, lease_revoked, session_ask(session));
+		metadata_lease_revoke(session->store, session->lease, CALL_TIMEOUT_MS, lease_revoked, session_ask(session));
 		break;
 	default:
 		break;

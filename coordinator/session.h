@@ -1,8 +1,9 @@
 #pragma once
-// This coordinator's life in etcd: a lease, the cluster's identity (made by the first coordinator ever), and our own row among the
-// coordinators, bound to the lease.
+// This coordinator's life in etcd: a lease, the cluster's identity (made by the first coordinator ever), and our own row among
+// the coordinators, bound to the lease.
 //
-//	lease granted ──► cluster read or created ──► row put: UP ──► … lease lost: begin again    leave: row deleted, lease revoked
+//	lease granted ──► cluster read or created ──► row put: UP ──► … lease lost: begin again    leave: row deleted, lease
+//revoked
 //
 // Owner: the coordinator. A lost lease is normal life: everything owned is dropped, then we come back with a new one.
 
@@ -27,7 +28,7 @@ struct session_settings {
 struct session_cluster {
 	char id[UUID_BASE64_SIZE];
 	uint32_t shards;
-	uint64_t incarnation;       // number << 48 | random
+	uint64_t incarnation;           // number << 48 | random
 	struct bytes incarnation_value; // of the key every fence compares
 };
 

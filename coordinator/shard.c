@@ -1,8 +1,8 @@
 // Happy path: replay -> serving -> commands queue -> gather -> Txn -> landed -> apply in order, reply.
 //
-// What fails: a Txn of unknown outcome keeps its number, id and bytes until log/‹n› shows whose entry is there; so the late effect of
-// an earlier attempt is recognised as ours, and two entries of ours can never both get in. A compare that fails for any other reason
-// means that the fence is gone: the shard is lost and everybody waiting is told to look for the new owner.
+// What fails: a Txn of unknown outcome keeps its number, id and bytes until log/‹n› shows whose entry is there; so the late
+// effect of an earlier attempt is recognised as ours, and two entries of ours can never both get in. A compare that fails for
+// any other reason means that the fence is gone: the shard is lost and everybody waiting is told to look for the new owner.
 #include "coordinator/shard.h"
 
 #include <stdio.h>
@@ -45,7 +45,7 @@ struct pending_writer {
 // The one Txn in flight. It keeps its bytes until its outcome is known.
 struct flight {
 	bool active;
-	bool asked; // a call is out
+	bool asked;   // a call is out
 	bool doubted; // next comes a look at log/‹n›
 	uint64_t retry_us;
 	uint64_t sent_us;
@@ -358,8 +358,7 @@ static void flight_look(struct shard *shard)
 	struct ticket *ticket = memory_zalloc(sizeof *ticket);
 	ticket_open(ticket, &shard->tickets, shard);
 	shard->flight.asked = true;
-	metadata_range(
-		shard->deps.metadata, buffer_view(&key), BYTES_NULL, 1, TXN_TIMEOUT_MS, flight_read_back, ticket);
+	metadata_range(shard->deps.metadata, buffer_view(&key), BYTES_NULL, 1, TXN_TIMEOUT_MS, flight_read_back, ticket);
 	buffer_done(&key);
 }
 
@@ -414,8 +413,7 @@ static struct bytes topic_key(const struct shard *shard, const char *name, struc
 }
 
 // A readable row a topic, for who looks into etcd; nothing reads it back.
-static void topic_keys_add(
-	struct topic_keys *keys, const struct shard *shard, const Weir__TopicDone *done, struct arena *arena)
+static void topic_keys_add(struct topic_keys *keys, const struct shard *shard, const Weir__TopicDone *done, struct arena *arena)
 {
 	struct uuid id;
 	if (!protobuf_get_uuid(done->topic_id, &id))

@@ -1,14 +1,15 @@
 #pragma once
-// One shard that this coordinator owns: replays its log, then logs commands and applies them. While a Txn is in flight commands gather,
-// the next Txn carries them; replies leave only after the Txn is durable and applied.
+// One shard that this coordinator owns: replays its log, then logs commands and applies them. While a Txn is in flight commands
+// gather, the next Txn carries them; replies leave only after the Txn is durable and applied.
 //
 //	propose ──► queue ──► Txn in flight ──► landed: apply, reply          (one Txn at a time)
 //	                           └── outcome unknown: read log/‹n› back, compare the entry's id, repeat if absent
 //
-//	READING ──► SERVING ──► HANDING_OVER ──► HANDED_OVER       LOST: the fence did not hold; DAMAGED: the log cannot be replayed
+//	READING ──► SERVING ──► HANDING_OVER ──► HANDED_OVER       LOST: the fence did not hold; DAMAGED: the log cannot be
+//replayed
 //
-// Every Txn compares the owner key's value, the incarnation and the absence of log/‹n›, so that a shard that has lost its key can
-// never write. Owner: ownership.h. Bound: SHARD_QUEUE_BYTES_MAX waiting; a proposal beyond it is answered ERROR_BUSY.
+// Every Txn compares the owner key's value, the incarnation and the absence of log/‹n›, so that a shard that has lost its key
+// can never write. Owner: ownership.h. Bound: SHARD_QUEUE_BYTES_MAX waiting; a proposal beyond it is answered ERROR_BUSY.
 
 #include <stdint.h>
 
@@ -83,10 +84,9 @@ uint64_t shard_position(const struct shard *shard);
 // result is NULL unless error is ERROR_OK: the command is durable and applied; what it gave is in result (borrowed). Otherwise
 // ERROR_NOT_OWNER (it may be in the log or not), ERROR_BUSY or ERROR_TOO_LARGE (it is not).
 typedef void (*shard_proposed_fn)(void *ctx, enum error error, const struct apply_result *result);
-// Copies the command. section: of a commit that was not refused by age, decoded by the caller already; a hold is taken. fn is called
-// exactly once, never inside this call.
-void shard_propose(
-	struct shard *shard, const Weir__Command *command, struct slice section, shard_proposed_fn fn, void *ctx);
+// Copies the command. section: of a commit that was not refused by age, decoded by the caller already; a hold is taken. fn is
+// called exactly once, never inside this call.
+void shard_propose(struct shard *shard, const Weir__Command *command, struct slice section, shard_proposed_fn fn, void *ctx);
 // Whether commits of this writer are proposed and not yet applied, and the last sequence of them.
 bool shard_writer_pending(const struct shard *shard, const struct uuid *writer, uint64_t *ret_last_sequence);
 

@@ -1,6 +1,6 @@
-// Life of a commit here: chain checked -> each run finds its partition -> each batch passes the producer rules -> accepted ones take
-// the next offsets and enter the index, the others become exceptions of the outcome and holes in the object -> the outcome is kept as
-// the writer's answer.
+// Life of a commit here: chain checked -> each run finds its partition -> each batch passes the producer rules -> accepted ones
+// take the next offsets and enter the index, the others become exceptions of the outcome and holes in the object -> the outcome
+// is kept as the writer's answer.
 #include "coordinator/shard_state.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 #pragma once
-// The state of one shard and how log entries change it. Pure and deterministic: apply reads nothing but this state, the command, its
-// place in the log and, for a commit, the section the command refers to. Replaying the same log gives the same state and answers.
+// The state of one shard and how log entries change it. Pure and deterministic: apply reads nothing but this state, the
+// command, its place in the log and, for a commit, the section the command refers to. Replaying the same log gives the same
+// state and answers.
 //
 //	topics ──► partitions ──► index, producers, watermarks
 //	writers ──► chain and last answers          catalogue (shard 0 only)          groups (groups.h)
@@ -40,7 +41,7 @@ struct shard_partition {
 struct shard_topic {
 	struct uuid id;
 	char *name;
-	int32_t partition_count;            // of the topic, all shards together
+	int32_t partition_count;             // of the topic, all shards together
 	struct shard_partition **partitions; // by number; NULL where another shard has it
 	UT_hash_handle hh;
 };
@@ -76,9 +77,9 @@ struct apply_at {
 };
 
 struct apply_result {
-	enum error error;     // commits: OK, OUT_OF_CHAIN, CORRUPT, TOO_OLD; intents: catalogue.h
-	struct bytes outcome; // commits, if OK: packed CommitOutcome; lives until the answer is forgotten
-	bool repeated;        // a commit that was known: nothing changed
+	enum error error;                    // commits: OK, OUT_OF_CHAIN, CORRUPT, TOO_OLD; intents: catalogue.h
+	struct bytes outcome;                // commits, if OK: packed CommitOutcome; lives until the answer is forgotten
+	bool repeated;                       // a commit that was known: nothing changed
 	const struct catalogue_topic *topic; // TopicDone: as it is now; NULL if it was deleted
 	bool topic_deleted;
 };

@@ -1,6 +1,7 @@
 #pragma once
-// A call to a store on behalf of somebody who may be gone when it answers: shards are dropped while their calls are in flight, and the
-// stores cannot cancel. The ticket is what the store's callback gets; ticket_take() then says whether the owner is still there.
+// A call to a store on behalf of somebody who may be gone when it answers: shards are dropped while their calls are in flight,
+// and the stores cannot cancel. The ticket is what the store's callback gets; ticket_take() then says whether the owner is
+// still there.
 //
 // Embedded first in a heap struct that carries what the callback needs besides.
 

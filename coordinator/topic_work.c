@@ -213,9 +213,8 @@ static void part_send(struct part *part, Weir__Command *command)
 		Weir__ShardCommandRequest request = WEIR__SHARD_COMMAND_REQUEST__INIT;
 		request.shard = part->shard;
 		request.command = command;
-		const struct bus_send send = {.type = WEIR__MESSAGE_TYPE__SHARD_COMMAND,
-			.body = &request.base,
-			.timeout_ms = COMMAND_TIMEOUT_MS};
+		const struct bus_send send = {
+			.type = WEIR__MESSAGE_TYPE__SHARD_COMMAND, .body = &request.base, .timeout_ms = COMMAND_TIMEOUT_MS};
 		part->state = PART_ASKED;
 		part->link = bus_link(coordinator->deps.bus, address);
 		part->call = bus_call(coordinator->deps.bus, part->link, &send, part_replied, part);
@@ -265,7 +264,8 @@ static void work_make_parts(struct topic_work *work)
 	work->parts_missing = work->part_count;
 }
 
-static void work_command(const struct topic_work *work, Weir__Command *command, Weir__PartitionsOpen *open, Weir__TopicDrop *drop)
+static void work_command(
+	const struct topic_work *work, Weir__Command *command, Weir__PartitionsOpen *open, Weir__TopicDrop *drop)
 {
 	const struct catalogue_topic *topic = work_topic(work);
 	if (topic->intent == WEIR__TOPIC_INTENT__KIND__DELETE) {

@@ -1,5 +1,6 @@
 #pragma once
-// Carries topic intents out, so that they survive their coordinator: TopicIntent is in shard 0's log -> meta/topics/‹id› is in the bucket
+// Carries topic intents out, so that they survive their coordinator: TopicIntent is in shard 0's log -> meta/topics/‹id› is in
+// the bucket
 // -> every concerned shard has logged its part -> TopicDone is in shard 0's log, which publishes. Each step is idempotent and
 // repeated for ever; a new owner of shard 0 begins with step one for every intent that is not done.
 //
@@ -25,6 +26,7 @@ uint64_t topic_works_step(struct topic_works *works);
 void topic_works_start(struct topic_works *works, const struct catalogue_topic *topic);
 // Its TopicDone was applied.
 void topic_works_done(struct topic_works *works, const struct uuid *id);
-// fn is called once, when the work on the topic is done or given up; never inside this call unless there is no work on it (ERROR_OK).
+// fn is called once, when the work on the topic is done or given up; never inside this call unless there is no work on it
+// (ERROR_OK).
 void topic_works_wait(struct topic_works *works, const struct uuid *id, void (*fn)(void *ctx, enum error error), void *ctx);
 size_t topic_works_count(const struct topic_works *works);

@@ -1,10 +1,10 @@
 #pragma once
-// The commits of one writer instance to this shard, as a chain: only the successor of the last one applied is taken, a known one
-// gets its first answer again (histories, 6). Part of the shard's state: changes only by apply.
+// The commits of one writer instance to this shard, as a chain: only the successor of the last one applied is taken, a known
+// one gets its first answer again (histories, 6). Part of the shard's state: changes only by apply.
 //
-// Owner: the shard's state. Bound: the last WRITER_ANSWERS answers an instance, WRITERS_MAX instances, the one idle longest goes first.
-// An instance that is forgotten while it still repeats a commit is refused (its chain does not follow), unless it was its very first;
-// that takes WRITERS_MAX new instances within half the garbage grace.
+// Owner: the shard's state. Bound: the last WRITER_ANSWERS answers an instance, WRITERS_MAX instances, the one idle longest
+// goes first. An instance that is forgotten while it still repeats a commit is refused (its chain does not follow), unless it
+// was its very first; that takes WRITERS_MAX new instances within half the garbage grace.
 
 #include <stdint.h>
 
