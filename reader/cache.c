@@ -172,8 +172,7 @@ static void cache_loaded(struct cache_load *load, struct block **memory)
 	block->verified = memory_zalloc(block->bytes.len / VERIFIED_GRAIN / 8 + 1);
 	cache->bytes += block->bytes.len;
 	list_append(&cache->lru, &block->lru);
-	waiters_wake(&block->waiters, ERROR_OK);
-	cache_trim(cache);
+	waiters_wake(&block->waiters, ERROR_OK); // trimmed in cache_step(), once they have had their turn
 }
 
 static void cache_load_failed(struct cache_load *load, enum error error)
@@ -472,5 +471,6 @@ uint64_t cache_step(struct cache *cache)
 	}
 	cache_drain_queue(cache, CACHE_LANE_TAIL);
 	cache_drain_queue(cache, CACHE_LANE_LAG);
+	cache_trim(cache);
 	return next_us;
 }

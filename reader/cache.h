@@ -76,6 +76,8 @@ void cache_init(struct cache *cache, struct env *env, struct bus *bus, struct ob
 	const struct cache_settings *settings, const struct cache_events *events);
 // All walks must have given their blocks back.
 void cache_done(struct cache *cache);
+// After the tasks of the turn have run: those woken by a load hold their block by then, so that a cache smaller than what is
+// being read still lets everybody go on.
 uint64_t cache_step(struct cache *cache);
 
 // ERROR_OK: *ret_block is held for the caller (cache_block_unref). ERROR_BUSY: it is being loaded, and waiter (NULL: nobody,

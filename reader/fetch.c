@@ -31,6 +31,7 @@ struct fetch_part {
 	enum part_state state;
 	enum error error;
 	int64_t high_watermark, log_start;
+	bool expected;  // its blocks have been asked for
 	uint64_t limit; // set when reading begins: reserved until done
 	uint64_t bytes;
 	struct slice *pieces; // held, neighbours joined
@@ -114,12 +115,12 @@ static void part_complete(struct fetch_part *part, enum error error)
 	part_finish(part, error);
 }
 
-// first: no partition before this one has anything; undecided: one before it may still have.
-static void part_read(struct fetch_part *part, bool may_exceed, bool first, bool undecided)
+// may_exceed: by its first batch, since no partition before it has anything.
+static void part_read(struct fetch_part *part, bool may_exceed)
 {
 	for (;;) {
 		uint64_t left = part->limit > part->bytes ? part->limit - part->bytes : 0;
-		bool exceeds = part->bytes == 0 && may_exceed && first && !undecided;
+		bool exceeds = part->bytes == 0 && may_exceed;
 		enum walk_result result = walk_next(&part->walk, exceeds ? UINT64_MAX : left);
 		if (result == WALK_BATCH && part->piece_count < PIECES_MAX) {
 			part_take_batch(part);
@@ -129,44 +130,51 @@ static void part_read(struct fetch_part *part, bool may_exceed, bool first, bool
 		bool enough = part->bytes > 0 && !part->walk.in_entry;
 		if (result == WALK_WAIT && !enough)
 			return;
-		if (result == WALK_TOO_BIG && part->bytes == 0 && may_exceed && first && undecided)
-			return; // woken when the earlier ones are done
 		part_complete(part, result == WALK_FAILED ? part->walk.error : ERROR_OK);
 		return;
 	}
 }
 
-static void part_begin_reading(struct fetch_part *part, uint64_t limit)
+// The blocks are asked for at once, though what may be taken of them is decided in order.
+static void part_expect(struct fetch_part *part, uint64_t limit)
 {
-	part->state = PART_READING;
-	part->limit = limit;
+	if (part->expected)
+		return;
+	part->expected = true;
 	walk_read_ahead(&part->walk, limit);
 }
 
 // ---- the request
 
-static uint64_t part_reserved(const struct fetch_part *part)
+static uint64_t part_reserved(const struct fetch_part *part, const Weir__FetchPartition *wanted)
 {
 	if (part->state == PART_DONE)
 		return part->bytes;
-	return part->state == PART_READING && part->limit > part->bytes ? part->limit : part->bytes;
+	uint64_t limit = part->state == PART_READING ? part->limit : wanted->max_bytes;
+	return limit > part->bytes ? limit : part->bytes;
 }
 
+// first: no partition before this one has anything so far; undecided: one of them may still get something.
 static void fetch_run_part(struct fetch *fetch, struct fetch_part *part, const Weir__FetchPartition *wanted, uint64_t left,
 	bool first, bool undecided)
 {
-	bool may_exceed = wanted->at_least_one_batch;
+	bool may_exceed = wanted->at_least_one_batch && first;
+	uint64_t limit = wanted->max_bytes < left ? wanted->max_bytes : left;
 	if (part->state == PART_RESOLVING)
 		part_resolve(part);
 	if (part->state == PART_RESOLVED) {
-		uint64_t limit = wanted->max_bytes < left ? wanted->max_bytes : left;
-		if (limit > 0 || (may_exceed && first && !undecided))
-			part_begin_reading(part, limit);
-		else if (!undecided)
+		part_expect(part, limit);
+		// While it is open who is the first with anything, nobody knows by how much that one exceeds its limit.
+		bool must_wait = undecided && (first || limit == 0);
+		if (!must_wait && (limit > 0 || may_exceed)) {
+			part->state = PART_READING;
+			part->limit = limit;
+		} else if (!must_wait) {
 			part_finish(part, ERROR_OK);
+		}
 	}
 	if (part->state == PART_READING)
-		part_read(part, may_exceed, first, undecided);
+		part_read(part, may_exceed);
 	if (part->state == PART_DONE)
 		fetch->fetches->counters.errors += part->error != ERROR_OK;
 }
@@ -181,7 +189,7 @@ static bool fetch_run_parts(struct fetch *fetch)
 		uint64_t left = fetch->body->max_bytes > reserved ? fetch->body->max_bytes - reserved : 0;
 		if (part->state != PART_DONE)
 			fetch_run_part(fetch, part, fetch->body->partitions[i], left, first, undecided);
-		reserved += part_reserved(part);
+		reserved += part_reserved(part, fetch->body->partitions[i]);
 		first &= part->bytes == 0;
 		undecided |= part->state != PART_DONE;
 	}

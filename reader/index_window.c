@@ -94,7 +94,7 @@ bool index_window_covers(const struct index_window *window, int64_t offset)
 
 bool index_window_extend(struct index_window *window, struct index_window *later)
 {
-	if (!window->valid || later->start > window->end || later->end < window->end)
+	if (!window->valid || later->start < window->start || later->start > window->end || later->end < window->end)
 		return false;
 	// An entry of later that begins before our end must be one we know (or part of one): only those beyond it are new, and
 	// one that straddles the end shows that the index was cut differently meanwhile.

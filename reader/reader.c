@@ -188,8 +188,8 @@ void reader_free(struct reader_core **reader)
 uint64_t reader_step(struct reader_core *reader)
 {
 	uint64_t next_us = cluster_client_step(reader->cluster);
-	next_us = deadline_min(next_us, cache_step(&reader->cache));
 	next_us = deadline_min(next_us, tasks_step(&reader->tasks));
+	next_us = deadline_min(next_us, cache_step(&reader->cache));
 	if (reader->draining)
 		next_us = deadline_min(next_us, deadline_in_ms(reader->deps.env, DRAIN_QUIET_MS));
 	return next_us;

@@ -216,6 +216,8 @@ static size_t join_frames(const struct slice *frames, size_t count, struct slice
 	size_t len = 0;
 	for (size_t i = 0; i < count; i++)
 		len += frames[i].len;
+	if (len == 0)
+		return 0;
 	struct block *block = block_new(len);
 	size_t at = 0;
 	for (size_t i = 0; i < count; i++) {

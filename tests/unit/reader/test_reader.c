@@ -11,6 +11,7 @@
 #include "tests/unit/base/unit.h"
 
 enum { PARTITIONS = 6, BATCHES_MAX = 2000, RECORDS_MAX = 20 };
+#define DUPLICATE_OFFSET INT64_C(77777777) // what the fake coordinator says of duplicates
 
 // What the log must hold, a partition.
 struct truth_batch {
@@ -35,7 +36,7 @@ static enum error judge_random(void *ctx, const struct section_run *run, uint32_
 	(void)run, (void)batch;
 	if (!bed->refuse_one_in || prng_below(&bed->world.env.prng, bed->refuse_one_in))
 		return ERROR_OK;
-	*ret_offset = 5;
+	*ret_offset = DUPLICATE_OFFSET;
 	return prng_below(&bed->world.env.prng, 2) ? ERROR_DUPLICATE_SEQUENCE : ERROR_OUT_OF_ORDER_SEQUENCE;
 }
 
@@ -102,10 +103,7 @@ static void bed_append_some(struct bed *bed, uint32_t value_bytes_max, int32_t o
 		world_turn(&bed->world);
 	for (size_t i = 0; i < count; i++) {
 		struct truth *truth = &bed->truths[batches[i].partition];
-		bool accepted = append.results[i].error == ERROR_OK && append.results[i].base_offset != 5;
-		if (append.results[i].error == ERROR_OK && append.results[i].base_offset == 5)
-			accepted = truth->count && truth->batches[truth->count - 1].last_offset == 4; // no duplicate after all
-		if (accepted)
+		if (append.results[i].error == ERROR_OK && append.results[i].base_offset != DUPLICATE_OFFSET)
 			truth_add(truth, &facts[i], slice_bytes(batches[i].bytes), append.results[i].base_offset);
 		slice_done(&batches[i].bytes);
 	}
@@ -283,12 +281,12 @@ static void test_limits_over_partitions(void)
 		bool first = true;
 		for (int32_t i = 0; i < PARTITIONS; i++) {
 			const struct truth *truth = &bed->truths[i];
-			CU_ASSERT_EQUAL(fetches[i].error, ERROR_OK);
+CU_ASSERT_EQUAL(fetches[i].error, ERROR_OK);
 			CU_ASSERT_EQUAL(fetches[i].high_watermark, truth_end(truth));
 			check_bytes(truth, parts[i].offset, slice_bytes(fetches[i].bytes));
 			size_t len = fetches[i].bytes.len;
 			bool one = len == truth->batches[truth_find(truth, parts[i].offset)].bytes.len;
-			if (len > parts[i].max_bytes || total + len > max_bytes)
+			if (len > 0 && (len > parts[i].max_bytes || total + len > max_bytes))
 				CU_ASSERT_TRUE(first && one);
 			if (first && parts[i].offset < truth_end(truth))
 				CU_ASSERT_TRUE(len > 0);
