@@ -69,7 +69,8 @@ static void world_fill_view(struct world *world, struct view_rows *rows)
 	frontend->node_id = 5;
 }
 
-static void world_reply(struct bus *bus, struct bus_request *request, const ProtobufCMessage *body, const struct slice *frames, size_t count)
+static void world_reply(
+	struct bus *bus, struct bus_request *request, const ProtobufCMessage *body, const struct slice *frames, size_t count)
 {
 	struct bus_send send = {.body = body, .frames = frames, .frame_count = count};
 	bus_reply(bus, request, &send);
@@ -185,7 +186,8 @@ static struct world_held *world_hold(struct world *world, struct bus_request *re
 	return held;
 }
 
-static void world_on_call(struct world *world, struct bus_request *request, const struct bus_message *message, struct arena *arena)
+static void world_on_call(
+	struct world *world, struct bus_request *request, const struct bus_message *message, struct arena *arena)
 {
 	Weir__KafkaCallRequest *call = protobuf_unpack(&weir__kafka_call_request__descriptor, message->body, arena);
 	world->calls++;
@@ -221,7 +223,8 @@ static void world_on_coordinator(void *ctx, struct bus_request *request, const s
 static void world_answer_append(struct world *world, int writer, struct bus_request *request, size_t parts)
 {
 	Weir__AppendReply reply = WEIR__APPEND_REPLY__INIT;
-	Weir__AppendResult *rows = memory_zalloc((parts + 1) * sizeof *rows), **results = memory_zalloc((parts + 1) * sizeof *results);
+	Weir__AppendResult *rows = memory_zalloc((parts + 1) * sizeof *rows),
+			   **results = memory_zalloc((parts + 1) * sizeof *results);
 	reply.window_bytes = world->window_bytes;
 	for (size_t i = 0; i < parts; i++) {
 		weir__append_result__init(&rows[i]);
@@ -315,7 +318,8 @@ static void world_on_time(struct world *world, struct bus *bus, struct bus_reque
 	world_reply(bus, request, &reply.base, NULL, 0);
 }
 
-static void world_on_reader(struct world *world, struct bus *bus, struct bus_request *request, const struct bus_message *message)
+static void world_on_reader(
+	struct world *world, struct bus *bus, struct bus_request *request, const struct bus_message *message)
 {
 	if (message->type == WEIR__MESSAGE_TYPE__TIME_OFFSET)
 		world_on_time(world, bus, request);
@@ -424,7 +428,8 @@ void world_stop(struct world *world)
 		if (world->writers[i])
 			bus_memory_endpoint_free(&world->writers[i]);
 	for (int i = 0; i < WORLD_READERS; i++)
-		bus_memory_endpoint_free(&world->readers[i]);
+		if (world->readers[i])
+			bus_memory_endpoint_free(&world->readers[i]);
 	bus_memory_endpoint_free(&world->coordinator);
 	bus_memory_free(&world->network);
 }
@@ -547,7 +552,8 @@ static void world_on_done(struct request *request)
 	((struct world_call *)request->owner)->done++;
 }
 
-void world_send(struct world *world, struct world_call *call, int16_t key, int16_t version, const void *message, world_encode_fn encode)
+void world_send(
+	struct world *world, struct world_call *call, int16_t key, int16_t version, const void *message, world_encode_fn encode)
 {
 	*call = (struct world_call){0};
 	call->request = request_new(world->frontend, &world->session, world_frame(key, version, 1, message, encode));
@@ -569,8 +575,8 @@ struct reader world_answer(struct world_call *call, struct arena *arena)
 	buffer_done(&buffer);
 	struct reader reader = reader_of(bytes);
 	CHECK(reader_u32(&reader) == bytes.len - 4);
-	CHECK(kafka_response_header_decode(&header, &reader, kafka_response_header_version(request->key, request->version), arena) ==
-		ERROR_OK);
+	CHECK(kafka_response_header_decode(
+		      &header, &reader, kafka_response_header_version(request->key, request->version), arena) == ERROR_OK);
 	CHECK(header.correlation_id == 1);
 	return reader;
 }

@@ -14,7 +14,14 @@
 #include "proto/kafka/kafka_messages.h"
 #include "tests/support/bus_memory.h"
 
-enum { WORLD_SHARDS = 4, WORLD_TOPICS_MAX = 8, WORLD_HELD_MAX = 64, WORLD_WRITERS = 2, WORLD_READERS = 2, WORLD_PARTITIONS = 4 };
+enum {
+	WORLD_SHARDS = 4,
+	WORLD_TOPICS_MAX = 8,
+	WORLD_HELD_MAX = 512,
+	WORLD_WRITERS = 2,
+	WORLD_READERS = 2,
+	WORLD_PARTITIONS = 4
+};
 
 struct world_topic {
 	struct uuid id;
@@ -91,7 +98,8 @@ struct world_call {
 };
 typedef void (*world_encode_fn)(const void *message, struct kafka_writer *writer, int16_t version);
 struct slice world_frame(int16_t key, int16_t version, int32_t correlation, const void *message, world_encode_fn encode);
-void world_send(struct world *world, struct world_call *call, int16_t key, int16_t version, const void *message, world_encode_fn encode);
+void world_send(struct world *world, struct world_call *call, int16_t key, int16_t version, const void *message,
+	world_encode_fn encode);
 #define WORLD_SEND(world, call, name, key, version, message)                                                                   \
 	world_send((world), (call), (key), (version), (message), world_encode_##name)
 // The answer's body, behind its header; a view.

@@ -116,7 +116,8 @@ static void test_every_served_range_has_a_codec(void)
 	for (int i = 0; i < serve_count(); i++) {
 		const struct kafka_api *api = kafka_api_find(serve_at(i)->key);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(api);
-		CU_ASSERT_TRUE(frontend_api_served(api->key, api->min_version) && frontend_api_served(api->key, api->max_version));
+		CU_ASSERT_TRUE(
+			frontend_api_served(api->key, api->min_version) && frontend_api_served(api->key, api->max_version));
 		if (api->key != KAFKA_API_API_VERSIONS)
 			CU_ASSERT_FALSE(frontend_api_served(api->key, (int16_t)(api->max_version + 1)));
 	}
@@ -399,9 +400,12 @@ static void test_describe_configs(void)
 		message.include_synonyms = true;
 		message.resources = kafka_describe_configs_request_describe_configs_resource_array(&arena, 3);
 		message.resources_count = 3;
-		message.resources[0] = (struct kafka_describe_configs_request_describe_configs_resource){2, bytes_of("orders"), keys, 1};
-		message.resources[1] = (struct kafka_describe_configs_request_describe_configs_resource){4, bytes_of("5"), NULL, -1};
-		message.resources[2] = (struct kafka_describe_configs_request_describe_configs_resource){2, bytes_of("absent"), NULL, -1};
+		message.resources[0] =
+			(struct kafka_describe_configs_request_describe_configs_resource){2, bytes_of("orders"), keys, 1};
+		message.resources[1] =
+			(struct kafka_describe_configs_request_describe_configs_resource){4, bytes_of("5"), NULL, -1};
+		message.resources[2] =
+			(struct kafka_describe_configs_request_describe_configs_resource){2, bytes_of("absent"), NULL, -1};
 		WORLD_SEND(&world, &call, describe_configs_request, 32, version, &message);
 		WORLD_ANSWER(&call, &arena, describe_configs_response, &response, version);
 		CU_ASSERT_EQUAL_FATAL(response.results[0].configs_count, 1);
@@ -431,8 +435,7 @@ static void test_describe_cluster(void)
 int main(void)
 {
 	CU_initialize_registry();
-	CU_pSuite suite = CU_add_suite_with_setup_and_teardown(
-		"frontend_api", NULL, NULL, setup, teardown);
+	CU_pSuite suite = CU_add_suite_with_setup_and_teardown("frontend_api", NULL, NULL, setup, teardown);
 	CU_ADD_TEST(suite, test_unknown_version_is_answered_in_version_0_with_the_range);
 	CU_ADD_TEST(suite, test_versions_0_to_4);
 	CU_ADD_TEST(suite, test_a_bad_software_name_is_an_invalid_request);
