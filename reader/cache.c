@@ -21,7 +21,8 @@ enum {
 	TAIL_TIMEOUT_MS = 1000,
 	ATTEMPTS_MAX = 3,
 	BACKOFF_MS_MAX = 200, // doubled by each failure
-	VERIFIED_GRAIN = 32,  // a batch has at least 61 bytes
+	WRITERS_MAX = 1024,
+	VERIFIED_GRAIN = 32, // a batch has at least 61 bytes
 };
 
 // Outlives the cache: replies on their way hold memory that counts down here, in ZeroMQ's thread.
@@ -247,12 +248,20 @@ static void cache_load_from_store(struct cache_load *load)
 		list_append(&load->cache->queues[load->lane], &load->queued);
 }
 
+static void cache_writer_free(struct cache *cache, struct cache_writer *writer)
+{
+	HASH_DEL(cache->writers, writer);
+	free(writer);
+}
+
 static struct cache_writer *cache_writer(struct cache *cache, const struct uuid *instance)
 {
 	struct cache_writer *writer;
 	HASH_FIND(hh, cache->writers, instance, sizeof *instance, writer);
 	if (writer)
 		return writer;
+	if (HASH_COUNT(cache->writers) >= WRITERS_MAX)
+		cache_writer_free(cache, cache->writers); // the one met first; most likely it is no more
 	writer = memory_zalloc(sizeof *writer);
 	writer->instance = *instance;
 	HASH_ADD(hh, cache->writers, instance, sizeof writer->instance, writer);
@@ -434,12 +443,8 @@ void cache_done(struct cache *cache)
 		cache_abandon(container_of(cache->loads.next, struct cache_load, link));
 	cache_clear(cache);
 	CHECK(cache->blocks == NULL);
-	struct cache_writer *writer, *next;
-	HASH_ITER(hh, cache->writers, writer, next)
-	{
-		HASH_DEL(cache->writers, writer);
-		free(writer);
-	}
+	while (cache->writers)
+		cache_writer_free(cache, cache->writers);
 	cache_gauge_unref(cache->gauge);
 }
 
