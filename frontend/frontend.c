@@ -107,22 +107,21 @@ void frontend_free(struct frontend **frontend)
 
 void frontend_schedule(struct frontend *frontend, struct request *request)
 {
-	for (size_t i = 0; i < frontend->scheduled_count; i++)
-		if (frontend->scheduled[i] == request)
-			return;
+	if (request->scheduled)
+		return;
 	if (frontend->scheduled_count == frontend->scheduled_capacity) {
 		frontend->scheduled_capacity = frontend->scheduled_capacity ? frontend->scheduled_capacity * 2 : 16;
-		frontend->scheduled =
-			memory_realloc(frontend->scheduled, frontend->scheduled_capacity * sizeof(struct request *));
+		frontend->scheduled = memory_realloc(frontend->scheduled, frontend->scheduled_capacity * sizeof(struct request *));
 	}
 	frontend->scheduled[frontend->scheduled_count++] = request;
+	request->scheduled = frontend->scheduled_count;
 }
 
 void frontend_unschedule(struct frontend *frontend, struct request *request)
 {
-	for (size_t i = 0; i < frontend->scheduled_count; i++)
-		if (frontend->scheduled[i] == request)
-			frontend->scheduled[i] = NULL;
+	if (request->scheduled)
+		frontend->scheduled[request->scheduled - 1] = NULL;
+	request->scheduled = 0;
 }
 
 // What is scheduled meanwhile runs too.
@@ -130,9 +129,10 @@ static void frontend_run_scheduled(struct frontend *frontend)
 {
 	for (size_t i = 0; i < frontend->scheduled_count; i++) {
 		struct request *request = frontend->scheduled[i];
-		frontend->scheduled[i] = NULL;
-		if (request)
-			request->run(request);
+		if (!request)
+			continue;
+		frontend_unschedule(frontend, request);
+		request->run(request);
 	}
 	frontend->scheduled_count = 0;
 }

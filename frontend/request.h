@@ -73,6 +73,7 @@ struct request {
 	bool serial_waiting;
 	void (*run)(struct request *request); // what frontend_schedule() calls
 	struct list serial_link;
+	size_t scheduled; // the core's: place in its queue, from 1; 0 for none
 };
 
 // Takes the caller's hold of frame. The header must have been seen to be complete (request_peek).
