@@ -45,6 +45,8 @@ static struct bed *bed_new(const char *test, const struct writer_settings *setti
 	struct bed *bed = memory_zalloc(sizeof *bed);
 	world_init(&bed->world, test);
 	fake_coordinator_judge(bed->world.coordinator, judge_random, bed);
+	for (int32_t partition = 0; partition < PARTITIONS; partition++)
+		fake_coordinator_log_start(bed->world.coordinator, &bed->world.topic, partition, 0); // it exists
 	world_add_writer(&bed->world, settings);
 	return bed;
 }
