@@ -30,6 +30,7 @@ struct slot {
 	bool asked;
 	uint64_t retry_us;
 	uint64_t better_since_us; // since when another live coordinator is the choice; 0: we are
+	uint64_t lost_since_us;   // since when the shard is fenced while the mirror still shows our value; 0: it is not
 	struct shard *shard;      // NULL: not ours
 	struct feed *feed;
 };

@@ -4,7 +4,7 @@
 //
 //	key absent, we are the choice ──► Txn: if absent, put our value ──► mirror shows our value ──► shard replays, serves
 //	a better choice for 1 s, or drain ──► shard finishes its Txn ──► Txn: if our value, delete ──► mirror shows it gone ──►
-//dropped 	mirror shows another value or none ──► dropped at once
+// dropped 	mirror shows another value or none ──► dropped at once
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 #include "coordinator/core.h"
 #include "coordinator/ticket.h"
 
-enum { TXN_TIMEOUT_MS = 2000, RETRY_MS = 200, HAND_OVER_AFTER_MS = 1000 };
+enum { TXN_TIMEOUT_MS = 2000, RETRY_MS = 200, HAND_OVER_AFTER_MS = 1000, LOST_PATIENCE_MS = 1000 };
 
 static const struct mirror_row *slot_row(const struct slot *slot)
 {
@@ -221,6 +221,7 @@ static void slot_drop(struct slot *slot, const char *reason)
 	slot->asked = false;
 	slot->value[0] = '\0';
 	slot->better_since_us = 0;
+	slot->lost_since_us = 0;
 	if (!slot->shard)
 		return;
 	log_event(LOG_INFO, "shard_dropped", LOG_NUMBER("shard", slot->number), LOG_TEXT("reason", reason));
@@ -263,6 +264,24 @@ static uint64_t slot_retry_or(struct slot *slot, void (*act)(struct slot *slot))
 	return DEADLINE_NEVER;
 }
 
+// Fenced though the mirror says that the key is ours. Either it is only late, or the incarnation has changed: then we begin
+// again.
+static uint64_t slot_step_lost(struct slot *slot)
+{
+	struct coordinator *coordinator = slot->coordinator;
+	uint64_t now_us = coordinator->deps.env->now_us;
+	if (!slot->lost_since_us)
+		slot->lost_since_us = now_us;
+	uint64_t until_us = slot->lost_since_us + LOST_PATIENCE_MS * 1000ull;
+	if (now_us < until_us)
+		return deadline_min(until_us, shard_step(slot->shard));
+	if (coordinator->draining)
+		slot_drop(slot, "fenced");
+	else
+		session_restart(coordinator->session);
+	return 0;
+}
+
 static uint64_t slot_step_owned(struct slot *slot)
 {
 	uint64_t next_us = DEADLINE_NEVER;
@@ -270,11 +289,8 @@ static uint64_t slot_step_owned(struct slot *slot)
 		slot_drop(slot, shard_phase(slot->shard) == SHARD_HANDED_OVER ? "handed_over" : "owner_key_gone");
 		return 0;
 	}
-	if (shard_phase(slot->shard) == SHARD_LOST) {
-		// Fenced though the key is ours: the incarnation changed, or our picture is wrong. Begin again from etcd's.
-		session_restart(slot->coordinator->session);
-		return 0;
-	}
+	if (shard_phase(slot->shard) == SHARD_LOST)
+		return slot_step_lost(slot);
 	if (slot_must_hand_over(slot))
 		shard_hand_over(slot->shard);
 	else if (slot->better_since_us)

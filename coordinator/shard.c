@@ -47,6 +47,7 @@ struct flight {
 	bool active;
 	bool asked;   // a call is out
 	bool doubted; // next comes a look at log/‹n›
+	bool told;    // of the doubt, in the log
 	uint64_t retry_us;
 	uint64_t sent_us;
 	struct uuid id;
@@ -370,6 +371,16 @@ static void flight_give_up(struct shard *shard, enum error error)
 	flight_end(&shard->flight);
 }
 
+static void flight_doubt(struct shard *shard, enum error error)
+{
+	shard->deps.counters->txns_unknown++;
+	if (!shard->flight.told)
+		log_event(LOG_WARN, "txn_outcome_unknown", LOG_NUMBER("shard", shard->deps.number),
+			LOG_NUMBER("position", shard->position), LOG_CAUSE(error));
+	shard->flight.told = true;
+	flight_retry(shard, true);
+}
+
 static void flight_answered(void *ctx, enum error error, bool succeeded, int64_t revision)
 {
 	struct ticket *ticket = ctx;
@@ -387,8 +398,7 @@ static void flight_answered(void *ctx, enum error error, bool succeeded, int64_t
 	} else if (error == ERROR_TOO_LARGE || error == ERROR_MALFORMED) {
 		flight_give_up(shard, error);
 	} else {
-		shard->deps.counters->txns_unknown++;
-		flight_retry(shard, true);
+		flight_doubt(shard, error);
 	}
 }
 
@@ -507,7 +517,7 @@ static void flight_start(struct shard *shard)
 	struct flight *flight = &shard->flight;
 	flight_gather(shard);
 	flight->active = true;
-	flight->doubted = false;
+	flight->doubted = flight->told = false;
 	flight->retry_us = 0;
 	flight->sent_us = shard->deps.env->now_us;
 	flight_send(shard);
