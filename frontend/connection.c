@@ -116,10 +116,11 @@ static void connection_doom(struct connection *connection, enum doom doom)
 	connection_mark(connection);
 }
 
-static void connection_refuse(struct connection *connection, const char *reason, int64_t value)
+static void connection_refuse(struct connection *connection, const char *reason, int32_t length, int16_t key, int16_t version)
 {
 	log_event(LOG_WARN, "connection_refused", LOG_TEXT("client", connection->session.client_host),
-		LOG_TEXT("reason", reason), LOG_NUMBER("value", value));
+		LOG_TEXT("reason", reason), LOG_NUMBER("length", length), LOG_NUMBER("api", key),
+		LOG_NUMBER("version", version));
 	connection_doom(connection, DOOM_PROTOCOL);
 }
 
@@ -260,11 +261,11 @@ static void connection_take_head(struct connection *connection)
 	int32_t length = (int32_t)get_u32(head);
 	int16_t key = (int16_t)get_u16(head + 4), version = (int16_t)get_u16(head + 6);
 	if (length < FRAME_BYTES_MIN || (uint64_t)length > connection->set->settings.request_bytes_max) {
-		connection_refuse(connection, "wrong length of a request", length);
+		connection_refuse(connection, "wrong length of a request", length, key, version);
 		return;
 	}
 	if (!frontend_api_served(key, version)) {
-		connection_refuse(connection, "an API or version that is not served", key * 1000 + version);
+		connection_refuse(connection, "an API or version that is not served", length, key, version);
 		return;
 	}
 	connection->frame_bytes = (size_t)length;

@@ -111,7 +111,8 @@ void frontend_schedule(struct frontend *frontend, struct request *request)
 		return;
 	if (frontend->scheduled_count == frontend->scheduled_capacity) {
 		frontend->scheduled_capacity = frontend->scheduled_capacity ? frontend->scheduled_capacity * 2 : 16;
-		frontend->scheduled = memory_realloc(frontend->scheduled, frontend->scheduled_capacity * sizeof(struct request *));
+		frontend->scheduled =
+			memory_realloc(frontend->scheduled, frontend->scheduled_capacity * sizeof(struct request *));
 	}
 	frontend->scheduled[frontend->scheduled_count++] = request;
 	request->scheduled = frontend->scheduled_count;

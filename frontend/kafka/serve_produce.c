@@ -35,9 +35,9 @@ static int16_t produce_error_code(const struct append_outcome *outcome)
 	case ERROR_DISCONNECTED:
 	case ERROR_CANCELED:
 		return KAFKA_ERROR_REQUEST_TIMED_OUT;
-	case ERROR_UNREACHABLE:
-	case ERROR_BUSY:
+	case ERROR_BUSY: // nothing was done, whoever says it
 		return KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
+	case ERROR_UNREACHABLE:
 	case ERROR_TIMED_OUT:
 		return outcome->sent ? KAFKA_ERROR_REQUEST_TIMED_OUT : KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
 	default:

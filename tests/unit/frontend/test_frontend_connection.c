@@ -369,6 +369,32 @@ static void test_a_client_that_does_not_read_is_not_read(void)
 	close(fd);
 }
 
+// Half of a body and then nothing; and a connection that never says anything.
+static void test_half_open_and_idle_connections_are_closed(void)
+{
+	struct connection_settings hasty = normal;
+	connection_set_free(&set);
+	hasty.body_ms = hasty.idle_ms = 50;
+	begin(&hasty);
+	int half = client(), idle = client(), busy = client();
+	put(half, bytes_view(produce(1, 5000).data, 100));
+	put(busy, heartbeat(2, "a"));
+	uint64_t give_up_us = loop_env(loop)->now_us + 10000000;
+	while (connection_set_count(set) > 1 && loop_env(loop)->now_us < give_up_us) {
+		loop_turn(loop, 10);
+		turn();
+	}
+	CU_ASSERT_EQUAL(next_answer(half), -2);
+	CU_ASSERT_EQUAL(next_answer(idle), -2);
+	CU_ASSERT_EQUAL(next_answer(busy), -1); // it waits for us, not we for it
+	CU_ASSERT_EQUAL(connection_set_count(set), 1);
+	turns(2); // the freed block comes back by the next step
+	CU_ASSERT_EQUAL(admission_used(world.frontend->admission, ADMISSION_PRODUCE), 0);
+	close(half);
+	close(idle);
+	close(busy);
+}
+
 static void test_drain(void)
 {
 	static const uint8_t body[] = {0, 0};
@@ -403,6 +429,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_too_many_requests_are_not_read);
 	CU_ADD_TEST(suite, test_half_read_produces_and_a_heartbeat);
 	CU_ADD_TEST(suite, test_a_client_that_does_not_read_is_not_read);
+	CU_ADD_TEST(suite, test_half_open_and_idle_connections_are_closed);
 	CU_ADD_TEST(suite, test_drain);
 	return suite_run();
 }
