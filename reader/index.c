@@ -495,7 +495,7 @@ static enum error index_apply(struct index *index, const Weir__IndexUpdate *upda
 static void index_lost(struct index *index, struct index_shard *shard, const Weir__IndexFeed *feed)
 {
 	shard->generation++;
-	index->counters.feed_gaps++;
+	index->counters.feed_gaps += shard->feed.epoch != 0; // the first message of all is none
 	feed_cursor_synced(&shard->feed, index->env, feed->epoch, feed->number);
 }
 

@@ -283,7 +283,7 @@ static void test_limits_over_partitions(void)
 		bool first = true;
 		for (int32_t i = 0; i < PARTITIONS; i++) {
 			const struct truth *truth = &bed->truths[i];
-CU_ASSERT_EQUAL(fetches[i].error, ERROR_OK);
+			CU_ASSERT_EQUAL(fetches[i].error, ERROR_OK);
 			CU_ASSERT_EQUAL(fetches[i].high_watermark, truth_end(truth));
 			check_bytes(truth, parts[i].offset, slice_bytes(fetches[i].bytes));
 			size_t len = fetches[i].bytes.len;
