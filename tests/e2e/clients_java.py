@@ -81,6 +81,7 @@ class Program:
 class Tools:
     def __init__(self, class_path, bootstrap):
         self.class_path, self.bootstrap = class_path, bootstrap
+        self.formatter = "--property" if "java-3" in class_path else "--formatter-property"
 
     def run(self, tool, *arguments, timeout=120):
         command = [*JAVA, "-cp", self.class_path, f"org.apache.kafka.tools.{tool}", "--bootstrap-server", self.bootstrap, *map(str, arguments)]
@@ -94,7 +95,7 @@ class Tools:
 
     def console_consumer(self, topic, count, *arguments, timeout=300):
         output = self.run("consumer.ConsoleConsumer", "--topic", topic, "--from-beginning", "--max-messages", count, "--timeout-ms", 60000,
-                          *(word for name in ("key", "partition", "offset") for word in ("--property", f"print.{name}=true")),
+                          *(word for name in ("key", "partition", "offset") for word in (self.formatter, f"print.{name}=true")),
                           *arguments, timeout=timeout)
         return harness.rows_of(output.replace("\nPartition:", "\n").removeprefix("Partition:").replace("\tOffset:", "\t"))
 

@@ -11,7 +11,7 @@ class Load(threading.Thread):
     """Sends all records, at most so many in flight, and counts the acks."""
 
     def __init__(self, bootstrap, topic, records):
-        super().__init__()
+        super().__init__(daemon=True)
         self.bootstrap, self.topic, self.records = bootstrap, topic, records
         self.acked, self.failed, self.allowed = 0, [], 0
         self.wake = threading.Condition()
