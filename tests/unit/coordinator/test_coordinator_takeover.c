@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/placement.h"
+#include "common/base/crc32c.h"
+#include "common/cluster/cluster_client.h"
 #include "common/runtime/protobuf.h"
 #include "proto/bus.pb-c.h"
 #include "tests/unit/base/unit.h"
@@ -302,6 +303,142 @@ static void test_the_fence_holds_in_the_middle_of_a_turn(void)
 	fixture_done(&fixture);
 }
 
+// Entries in etcd's log of shard 0, whoever wrote them.
+
+static void log_counted(void *ctx, enum error error, const struct metadata_row *rows, size_t count, bool more, int64_t revision)
+{
+	(void)rows;
+	(void)more;
+	(void)revision;
+	CU_ASSERT_EQUAL(error, ERROR_OK);
+	*(size_t *)ctx = count;
+}
+
+static size_t log_count(struct fixture *fixture)
+{
+	size_t count = SIZE_MAX;
+	metadata_range(fixture->world.metadata, bytes_of("/weir/shards/0000/log/"), bytes_of("/weir/shards/0000/log0"), 0, 1000,
+		log_counted, &count);
+	while (count == SIZE_MAX)
+		metadata_store_memory_step(fixture->world.metadata);
+	return count;
+}
+
+struct late_answer {
+	bool answered;
+	enum error error;
+};
+
+static void late_answered(void *ctx, enum error error, const struct bus_message *reply)
+{
+	struct late_answer *answer = ctx;
+	answer->answered = true;
+	answer->error = error != ERROR_OK ? error : control_reply_error(reply->body);
+}
+
+// A commit goes to node 0 only; its answer comes when it comes.
+static void commit_to_node_0(struct fixture *fixture, const struct world_commit *commit, struct late_answer *answer)
+{
+	enum { PATIENCE_MS = 600000 };
+	struct bytes section = buffer_view(&commit->section);
+	struct slice frame = slice_copy(section);
+	Weir__CommitSection body = WEIR__COMMIT_SECTION__INIT;
+	Weir__CommitSection *bodies[] = {&body};
+	Weir__CommitRequest request = WEIR__COMMIT_REQUEST__INIT;
+	body.sequence = commit->sequence;
+	body.previous_sequence = commit->previous;
+	body.created_ms = commit->created_ms;
+	body.section_position = commit->position;
+	body.section_length = (uint32_t)section.len;
+	body.section_crc = crc32c(0, section.data, section.len);
+	request.writer = protobuf_uuid(&commit->writer);
+	request.incarnation = world_incarnation(&fixture->world);
+	request.sections = bodies;
+	request.n_sections = 1;
+	const struct bus_send send = {.type = WEIR__MESSAGE_TYPE__COMMIT,
+		.body = &request.base,
+		.frames = &frame,
+		.frame_count = 1,
+		.timeout_ms = PATIENCE_MS};
+	*answer = (struct late_answer){0};
+	bus_call(fixture->world.client, fixture->world.links[0], &send, late_answered, answer);
+	slice_done(&frame);
+}
+
+// The commit lies in node 0's queue when node 0 stops; node 1 takes over; node 0 goes on where it stopped and has heard of
+// nothing.
+static void test_the_fence_stops_a_txn_that_was_queued(void)
+{
+	struct fixture fixture;
+	struct world_commit commit;
+	struct late_answer answer;
+	const struct world_batch batch = {0, 3, -1, 0};
+	uint64_t hash, position;
+	fixture_init(&fixture);
+	world_start(&fixture.world, 0);
+	create_topic(&fixture);
+	commit_next(&fixture);
+	world_commit_make(&fixture.world, &fixture.writer, 0, &fixture.topic, &batch, 1, &commit);
+	commit_to_node_0(&fixture, &commit, &answer);
+	fixture.world.nodes[0].paused = true;
+	world_start(&fixture.world, 1);
+	CU_ASSERT_EQUAL_FATAL(world_owner(&fixture.world, 0), 1);
+	CU_ASSERT(coordinator_shard_hash(fixture.world.nodes[1].coordinator, 0, &hash, &position));
+	CU_ASSERT_EQUAL(log_count(&fixture), position - 1);
+	coordinator_step(fixture.world.nodes[0].coordinator); // sends the Txn
+	CU_ASSERT_EQUAL(log_count(&fixture), position - 1);
+	fixture.world.nodes[0].paused = false;
+	world_run_ms(&fixture.world, 3000);
+	CU_ASSERT(answer.answered && answer.error == ERROR_NOT_OWNER);
+	world_commit_done(&commit);
+	fixture_done(&fixture);
+}
+
+static enum metadata_fault next_call_is_lost(void *ctx, uint64_t number)
+{
+	bool *armed = ctx;
+	enum metadata_fault fault = *armed ? METADATA_FAULT_BEFORE : METADATA_FAULT_NONE;
+	(void)number;
+	*armed = false;
+	return fault;
+}
+
+// A Txn of unknown outcome never got in, and at its number lies the next owner's entry: nobody may be told that it was
+// committed.
+static void test_another_entry_in_place_of_a_doubted_one(void)
+{
+	struct fixture fixture;
+	struct world_commit commit;
+	struct late_answer answer;
+	const struct world_batch batch = {0, 3, -1, 0};
+	bool armed = false;
+	fixture_init(&fixture);
+	world_start(&fixture.world, 0);
+	struct world_node *old = &fixture.world.nodes[0];
+	metadata_store_memory_script(old->metadata, next_call_is_lost, &armed);
+	create_topic(&fixture);
+	commit_next(&fixture);
+	struct world_writer other = {.instance = {{9}}};
+	world_commit_make(&fixture.world, &other, 0, &fixture.topic, &batch, 1, &commit);
+	commit_to_node_0(&fixture, &commit, &answer);
+	old->paused = true;
+	world_turn(&fixture.world); // the request arrives
+	armed = true;
+	coordinator_step(old->coordinator);        // the Txn is sent and lost
+	metadata_store_memory_step(old->metadata); // which node 0 learns
+	CU_ASSERT_FALSE(armed);
+	world_start(&fixture.world, 1);
+	CU_ASSERT_EQUAL_FATAL(world_owner(&fixture.world, 0), 1);
+	commit_next(&fixture);              // takes the number
+	coordinator_step(old->coordinator); // node 0 looks
+	old->paused = false;
+	world_run_ms(&fixture.world, 3000);
+	CU_ASSERT(answer.answered && answer.error == ERROR_NOT_OWNER);
+	check_answers(&fixture);
+	world_commit_done(&commit);
+	fixture_done(&fixture);
+}
+
 // Shards move to a coordinator that joins, and all of them to the one that stays, without a gap in what is acknowledged.
 static void test_join_and_drain(void)
 {
@@ -337,14 +474,42 @@ static void test_join_and_drain(void)
 	fixture_done(&fixture);
 }
 
-static void deleted(void *ctx, enum error error)
+static void written(void *ctx, enum error error)
 {
 	(void)ctx;
 	CU_ASSERT_EQUAL(error, ERROR_OK);
 }
 
+// One byte changed so that it is still a section: only the CRC can tell.
+static void section_falsify(struct bytes section, uint8_t *copy)
+{
+	for (size_t i = section.len; i-- > 0;) {
+		struct arena arena;
+		struct section decoded;
+		memcpy(copy, section.data, section.len);
+		copy[i] ^= 1;
+		arena_init(&arena, 1 << 24);
+		enum error error = section_decode(bytes_view(copy, section.len), &arena, &decoded);
+		arena_done(&arena);
+		if (error == ERROR_OK)
+			return;
+	}
+	CU_FAIL_FATAL("every change is noticed without the CRC");
+}
+
+static void object_falsify(struct fixture *fixture, const char *key, const struct world_commit *commit)
+{
+	struct bytes section = buffer_view(&commit->section);
+	struct block *block = block_new(commit->position + section.len);
+	memset(block->data, 0, commit->position);
+	section_falsify(section, block->data + commit->position);
+	struct slice slice = slice_take(&block);
+	object_put(fixture->world.objects, key, &slice, 1, false, 1000, written, NULL);
+	slice_done(&slice);
+}
+
 // A section that cannot be read stops the shard, with one clear line, and is told as such.
-static void test_a_missing_section_damages_the_shard(void)
+static void damage_a_section(bool falsify)
 {
 	struct fixture fixture;
 	struct world_answer answer;
@@ -358,16 +523,30 @@ static void test_a_missing_section_damages_the_shard(void)
 	const struct mixed_object_id id = {large->writer, large->sequence, large->created_ms};
 	mixed_object_key(&id, key);
 	const char *keys[] = {key};
-	object_delete_many(fixture.world.objects, keys, 1, 1000, deleted, NULL);
+	if (falsify)
+		object_falsify(&fixture, key, large);
+	else
+		object_delete_many(fixture.world.objects, keys, 1, 1000, written, NULL);
 	world_kill(&fixture.world, 0);
 	world_start(&fixture.world, 1);
 	world_run_ms(&fixture.world, 8000);
-	CU_ASSERT_STRING_EQUAL(coordinator_ready(fixture.world.nodes[1].coordinator), "a shard is damaged");
+	const char *reason = coordinator_ready(fixture.world.nodes[1].coordinator);
+	CU_ASSERT(reason && strcmp(reason, "a shard is damaged") == 0);
 	Weir__SyncWatermarksRequest request = WEIR__SYNC_WATERMARKS_REQUEST__INIT;
 	world_call_node(&fixture.world, 1, WEIR__MESSAGE_TYPE__SYNC_WATERMARKS, &request.base, BYTES_NULL, 1000, &answer);
 	CU_ASSERT_EQUAL(answer.error, ERROR_STORAGE);
 	world_answer_done(&answer);
 	fixture_done(&fixture);
+}
+
+static void test_a_missing_section_damages_the_shard(void)
+{
+	damage_a_section(false);
+}
+
+static void test_a_false_section_damages_the_shard(void)
+{
+	damage_a_section(true);
 }
 
 UNIT_MAIN("coordinator_takeover", {"take_over_gives_the_same_state", test_take_over_gives_the_same_state},
@@ -376,5 +555,8 @@ UNIT_MAIN("coordinator_takeover", {"take_over_gives_the_same_state", test_take_o
 	{"every_bucket_call_may_fail", test_every_bucket_call_may_fail},
 	{"a_paused_owner_cannot_commit", test_a_paused_owner_cannot_commit},
 	{"the_fence_holds_in_the_middle_of_a_turn", test_the_fence_holds_in_the_middle_of_a_turn},
+	{"the_fence_stops_a_txn_that_was_queued", test_the_fence_stops_a_txn_that_was_queued},
+	{"another_entry_in_place_of_a_doubted_one", test_another_entry_in_place_of_a_doubted_one},
 	{"join_and_drain", test_join_and_drain},
-	{"a_missing_section_damages_the_shard", test_a_missing_section_damages_the_shard})
+	{"a_missing_section_damages_the_shard", test_a_missing_section_damages_the_shard},
+	{"a_false_section_damages_the_shard", test_a_false_section_damages_the_shard})
