@@ -272,7 +272,7 @@ static void test_a_paused_owner_cannot_commit(void)
 	fixture_done(&fixture);
 }
 
-static void key_deleted(void *ctx, enum error error, bool succeeded, int64_t revision)
+static void txn_done(void *ctx, enum error error, bool succeeded, int64_t revision)
 {
 	(void)ctx;
 	(void)revision;
@@ -294,7 +294,7 @@ static void test_the_fence_holds_in_the_middle_of_a_turn(void)
 	struct world_commit commit;
 	const struct world_batch batch = {0, 3, -1, 0};
 	world_commit_make(&fixture.world, &fixture.writer, 0, &fixture.topic, &batch, 1, &commit);
-	metadata_txn_commit(fixture.world.metadata, &txn, 1000, key_deleted, NULL);
+	metadata_txn_commit(fixture.world.metadata, &txn, 1000, txn_done, NULL);
 	CU_ASSERT_EQUAL(world_commit_send(&fixture.world, &commit, &fixture.arena, &outcome), ERROR_OK);
 	CU_ASSERT_EQUAL(outcome->runs[0]->base_offset, fixture.records);
 	fixture.records += 3;
@@ -439,6 +439,34 @@ static void test_another_entry_in_place_of_a_doubted_one(void)
 	fixture_done(&fixture);
 }
 
+// History 9: the cluster was rebuilt under a living owner, whose key and lease are all right.
+static void test_another_incarnation_fences(void)
+{
+	struct fixture fixture;
+	struct world_commit commit;
+	struct late_answer answer;
+	const Weir__CommitOutcome *outcome;
+	const struct world_batch batch = {0, 3, -1, 0};
+	fixture_init(&fixture);
+	world_start(&fixture.world, 0);
+	create_topic(&fixture);
+	commit_next(&fixture);
+	world_commit_make(&fixture.world, &fixture.writer, 0, &fixture.topic, &batch, 1, &commit);
+	size_t entries = log_count(&fixture);
+	commit_to_node_0(&fixture, &commit, &answer);
+	const struct metadata_put put = {bytes_of("/weir/incarnation"), bytes_of("0002000000000001"), 0};
+	const struct metadata_txn txn = {.puts = &put, .put_count = 1};
+	metadata_txn_commit(fixture.world.metadata, &txn, 1000, txn_done, NULL);
+	world_run_ms(&fixture.world, 10000);
+	CU_ASSERT(answer.answered && answer.error == ERROR_NOT_OWNER);
+	CU_ASSERT_EQUAL(log_count(&fixture), entries);
+	CU_ASSERT_EQUAL(world_incarnation(&fixture.world), 0x0002000000000001);
+	// The world's writers learn the new one by themselves; ours asks for it each time.
+	CU_ASSERT_EQUAL(world_commit_send(&fixture.world, &commit, &fixture.arena, &outcome), ERROR_OK);
+	world_commit_done(&commit);
+	fixture_done(&fixture);
+}
+
 // Shards move to a coordinator that joins, and all of them to the one that stays, without a gap in what is acknowledged.
 static void test_join_and_drain(void)
 {
@@ -557,6 +585,6 @@ UNIT_MAIN("coordinator_takeover", {"take_over_gives_the_same_state", test_take_o
 	{"the_fence_holds_in_the_middle_of_a_turn", test_the_fence_holds_in_the_middle_of_a_turn},
 	{"the_fence_stops_a_txn_that_was_queued", test_the_fence_stops_a_txn_that_was_queued},
 	{"another_entry_in_place_of_a_doubted_one", test_another_entry_in_place_of_a_doubted_one},
-	{"join_and_drain", test_join_and_drain},
+	{"another_incarnation_fences", test_another_incarnation_fences}, {"join_and_drain", test_join_and_drain},
 	{"a_missing_section_damages_the_shard", test_a_missing_section_damages_the_shard},
 	{"a_false_section_damages_the_shard", test_a_false_section_damages_the_shard})
