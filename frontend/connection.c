@@ -254,16 +254,22 @@ static void connection_on_granted(struct admission_ask *ask)
 	connection_mark(connection);
 }
 
+// The length is here, though perhaps no more: an impossible one ends the connection at once.
+static bool connection_check_length(struct connection *connection)
+{
+	int32_t length = (int32_t)get_u32(connection->staging + connection->staged_begin);
+	if (length >= FRAME_BYTES_MIN && (uint64_t)length <= connection->set->settings.request_bytes_max)
+		return true;
+	connection_refuse(connection, "wrong length of a request", length, -1, -1);
+	return false;
+}
+
 // Length and header are here: what is it, and is there room for it? Kafka closes the connection on what it cannot know.
 static void connection_take_head(struct connection *connection)
 {
 	const uint8_t *head = connection->staging + connection->staged_begin;
 	int32_t length = (int32_t)get_u32(head);
 	int16_t key = (int16_t)get_u16(head + 4), version = (int16_t)get_u16(head + 6);
-	if (length < FRAME_BYTES_MIN || (uint64_t)length > connection->set->settings.request_bytes_max) {
-		connection_refuse(connection, "wrong length of a request", length, key, version);
-		return;
-	}
 	if (!frontend_api_served(key, version)) {
 		connection_refuse(connection, "an API or version that is not served", length, key, version);
 		return;
@@ -282,8 +288,10 @@ static void connection_parse(struct connection *connection)
 	while (connection->doom == DOOM_NONE) {
 		if (connection->reading == READ_BODY && connection->body_bytes == connection->frame_bytes)
 			connection_handle(connection);
-		else if (connection->reading == READ_HEAD && connection_staged(connection) >= HEAD_BYTES &&
-			 connection_has_room(connection))
+		else if (connection->reading != READ_HEAD || connection_staged(connection) < LENGTH_BYTES ||
+			 !connection_check_length(connection))
+			return;
+		else if (connection_staged(connection) >= HEAD_BYTES && connection_has_room(connection))
 			connection_take_head(connection);
 		else
 			return;

@@ -229,20 +229,26 @@ class Group:
         for member in self.members.values():
             member.__exit__(*failure)
 
-    def start(self, name):
+    def start(self, name, *settings):
         self.files[name] = self.cluster.data / f"{self.group}-{name}.txt"
-        arguments = ["Member", self.cluster.bootstrap, self.topic, self.group, self.files[name]]
+        arguments = ["Member", self.cluster.bootstrap, self.topic, self.group, self.files[name], *settings]
         self.members[name] = Program(self.class_path, f"member {name}", arguments, self.cluster.data / f"{self.group}-{name}.log")
+
+    def partitions(self, name):
+        """What a member has: assigned and not revoked since, whether all move at once or one by one."""
+        has = set()
+        for line in self.members[name].said:
+            word, _, rest = line.partition(" ")
+            listed = set(rest.split(",")) - {""}
+            if word == "assigned":
+                has |= listed
+            elif word in ("revoked", "lost"):
+                has -= listed
+        return has
 
     def shares(self):
         """How many partitions each living member has."""
-        shares = {}
-        for name, member in self.members.items():
-            if not member.ended():
-                changes = [line for line in member.said if line.split(" ")[0] in ("assigned", "revoked", "lost")]
-                words = changes[-1].split(" ") if changes else ["revoked"]
-                shares[name] = len(words[1].split(",")) if words[0] == "assigned" and words[1] else 0
-        return shares
+        return {name: len(self.partitions(name)) for name, member in self.members.items() if not member.ended()}
 
     def await_shares(self, seconds, **wanted):
         self.await_(seconds, lambda: f"shares {wanted}, but they are {self.shares()}", lambda: self.shares() == wanted)
@@ -265,6 +271,10 @@ class Group:
 
     def read(self):
         return [row for name in self.members for row in self.read_by(name)]
+
+    def crash(self, name):
+        os.kill(self.members[name].process.pid, signal.SIGKILL)
+        self.members[name].process.wait(30)
 
     def close(self, name):
         self.members[name].process.stdin.close()
@@ -302,8 +312,7 @@ def group_lives(cluster, class_path, topic, records):
         shares = {name: len(group.read_by(name)) for name in "abc"}
         assert all(shares.values()), f"a member read nothing: {shares}"
 
-        os.kill(group.members["c"].process.pid, signal.SIGKILL)
-        group.members["c"].process.wait(30)
+        group.crash("c")
         produce()
         group.await_shares(100, a=12)
         distinct = lambda: {harness.number_of(value) for _, _, _, value in group.read()}  # noqa: E731
@@ -317,6 +326,46 @@ def group_lives(cluster, class_path, topic, records):
         rows = described(Tools(class_path, cluster.bootstrap), group.group)
         assert len(rows) == PARTITIONS and all(row["LAG"] == "0" for row in rows), f"lag after the last member left: {rows}"
         return f"{sent} records by {shares}; {twice} twice after the crash"
+
+
+def group_keeps_names(cluster, class_path, topic, records):
+    """Static members (group.instance.id): one that crashes and comes back under its name gets its partitions, and nobody else notices."""
+    harness.create_topic(cluster.bootstrap, topic, PARTITIONS)
+    path = cluster.data / f"{topic}.txt"
+    harness.write_lines(path, records)
+    with Group(cluster, class_path, topic, f"{topic}-group") as group:
+        group.start("a", "group.instance.id=first")
+        group.start("b", "group.instance.id=second")
+        group.await_shares(60, a=6, b=6)
+        changes, had = list(group.members["a"].said), group.partitions("b")
+        group.crash("b")
+        group.start("again", "group.instance.id=second")
+        group.await_shares(60, a=6, again=6)
+        assert group.partitions("again") == had, f"{group.partitions('again')} instead of {had}"
+        assert group.members["a"].said == changes, f"the other member was disturbed: {group.members['a'].said}"
+        harness.kcat_produce(cluster.bootstrap, topic, path)
+        group.await_count(60, len(records))
+        harness.check_read_back(records, sorted(group.read()))
+
+
+def group_cooperates(cluster, class_path, topic, records):
+    """Cooperative-sticky: a member that comes takes some partitions, and the others are never given up."""
+    harness.create_topic(cluster.bootstrap, topic, PARTITIONS)
+    path = cluster.data / f"{topic}.txt"
+    harness.write_lines(path, records)
+    setting = "partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor"
+    with Group(cluster, class_path, topic, f"{topic}-group") as group:
+        group.start("a", setting)
+        group.await_shares(60, a=12)
+        group.start("b", setting)
+        harness.kcat_produce(cluster.bootstrap, topic, path)  # while the group changes
+        group.await_shares(60, a=6, b=6)
+        revoked = [line for line in group.members["a"].said if line.startswith("revoked") and len(line.split(",")) > 6]
+        assert not revoked, f"all were given up: {revoked}"
+        group.await_count(60, len(records))
+        group.close("b")
+        group.await_shares(60, a=12)
+        harness.check_read_back(records, sorted(group.read()))
 
 
 def main():
@@ -339,6 +388,8 @@ def main():
             table.check(client, "kafka-consumer-perf-test", consumer_perf, tools, f"perf-{suffix}")
             table.check(client, "kafka-consumer-groups", groups_tool, tools, f"perf-{suffix}")
             table.check(client, "group: join, leave, crash", group_lives, cluster, class_path, f"group-{suffix}", records[:40_000])
+            table.check(client, "group: static member", group_keeps_names, cluster, class_path, f"static-{suffix}", records[:10_000])
+            table.check(client, "group: cooperative-sticky", group_cooperates, cluster, class_path, f"sticky-{suffix}", records[:10_000])
             table.check(client, "produce through kills", produce_through_kills, cluster, class_path, f"kills-{suffix}", many)
         table.finish()
 

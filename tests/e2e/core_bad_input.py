@@ -107,7 +107,7 @@ def check_frames(cluster):
     half = Wire(cluster)
     half.send(struct.pack(">i", 1000) + b"\0\0\0\x09")  # and never goes on: must harm nobody
     wire = Wire(cluster)
-    wire.request(18, 99, b"")
+    wire.request(18, 99, b"", flexible=True)
     body = wire.response()
     assert body and struct.unpack(">h", body[:2])[0] == 35, "ApiVersions of an unknown version: UNSUPPORTED_VERSION in v0"
     return half

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from clients.features import BUILD, run
+from clients.features import BUILD, run, why
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -19,9 +19,8 @@ def _once(folder, want, make):
     folder.mkdir(parents=True)
     try:
         make()
-    except subprocess.SubprocessError as error:
-        said = "\n".join(f"{error.stdout or ''}{error.stderr or ''}".splitlines()[-15:])
-        raise SystemExit(f"cannot install {folder.name}: {error}\n{said}") from error
+    except (subprocess.SubprocessError, OSError) as error:
+        raise SystemExit(f"cannot install {folder.name}: {why(error)}") from error
     stamp.write_text(want)
     return folder
 

@@ -16,8 +16,8 @@ import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
- * A member of a consumer group with Kafka's defaults, but from the earliest offset: `Member BOOTSTRAP TOPIC GROUP FILE`. Each record is a
- * line of FILE (partition, offset, key, value); standard output tells `assigned`, `revoked` or `lost` with partitions, and `read COUNT`.
+ * A member of a consumer group with Kafka's defaults, but from the earliest offset: `Member BOOTSTRAP TOPIC GROUP FILE [NAME=VALUE...]`, the
+ * latter being more settings. Each record is a line of FILE (partition, offset, key, value); standard output tells `assigned`, `revoked` or `lost` with partitions, and `read COUNT`.
  * The end of standard input closes it in good order.
  */
 final class Member implements ConsumerRebalanceListener {
@@ -56,6 +56,10 @@ final class Member implements ConsumerRebalanceListener {
         properties.put("bootstrap.servers", arguments[0]);
         properties.put("group.id", arguments[2]);
         properties.put("auto.offset.reset", "earliest");
+        for (int i = 4; i < arguments.length; i++) {
+            String[] setting = arguments[i].split("=", 2);
+            properties.put(setting[0], setting[1]);
+        }
         KafkaConsumer<String, String> consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer());
         Thread listener = new Thread(() -> closeAtEndOfInput(consumer));
         listener.setDaemon(true);
