@@ -379,6 +379,11 @@ uint64_t coordinator_step(struct coordinator *coordinator)
 	return next_us;
 }
 
+bool coordinator_has_lease(const struct coordinator *coordinator)
+{
+	return session_alive(coordinator->session);
+}
+
 const char *coordinator_ready(const struct coordinator *coordinator)
 {
 	if (!session_alive(coordinator->session))

@@ -53,6 +53,9 @@ void coordinator_free(struct coordinator **coordinator);
 // Once a turn, after the bus's and the stores' callbacks. Returns when it wants to be called again.
 uint64_t coordinator_step(struct coordinator *coordinator);
 
+// etcd has granted us a lease that is still alive.
+bool coordinator_has_lease(const struct coordinator *coordinator);
+
 // NULL if ready: our lease is held and every shard that we should own is loaded.
 const char *coordinator_ready(const struct coordinator *coordinator);
 // Hands everything over; coordinator_drained() says when the lease is given back.

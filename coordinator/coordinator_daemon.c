@@ -16,6 +16,7 @@ struct role_settings {
 	const char *etcd_cert_file;
 	const char *etcd_key_file;
 	const char *store;
+	int64_t start_timeout_ms;
 	struct coordinator_settings core;
 };
 
@@ -31,6 +32,8 @@ static const struct option_row rows[] = {
 	{"etcd-key-file", OPTION_TEXT, "", 0, 0, "", "its key", AT(etcd_key_file), false},
 	{"etcd-prefix", OPTION_TEXT, "/weir", 0, 0, "", "of all our keys in etcd", AT(core.etcd_prefix), false},
 	{"store", OPTION_TEXT, NULL, 0, 0, "", "object store: file:///directory", AT(store), false},
+	{"start-timeout", OPTION_MS, "60s", 100, DAY_MS, "ms", "etcd must have answered by then, else we end with an error",
+		AT(start_timeout_ms), false},
 	{"namespace", OPTION_TEXT, "default", 0, 0, "", "of segment keys in the store; not mixed or meta",
 		AT(core.key_namespace), false},
 	{"shards", OPTION_NUMBER, "8", 1, 4096, "", "of a cluster that is created; fixed from then on", AT(core.shards), false},
@@ -57,8 +60,21 @@ struct role {
 	struct metadata_store *metadata;
 	struct object_store *objects;
 	struct coordinator *coordinator;
+	struct loop *loop;
 	struct loop_step step;
+	struct loop_timer start_timer;
+	const char *etcd;
 };
+
+// Once etcd has been reached, outages are waited out; an etcd that never answers is most likely a wrong address.
+static void role_start_due(struct loop_timer *timer)
+{
+	const struct role *role = container_of(timer, struct role, start_timer);
+	if (coordinator_has_lease(role->coordinator))
+		return;
+	log_event(LOG_ERROR, "etcd_unreachable", LOG_TEXT("etcd", role->etcd));
+	_Exit(EXIT_FAILURE);
+}
 
 static uint64_t role_step(void *ctx)
 {
@@ -126,6 +142,10 @@ static bool role_start(struct daemon *daemon, const void *raw_settings)
 	role->coordinator = coordinator_new(&deps);
 	role->step = (struct loop_step){.run = role_step, .ctx = role};
 	loop_step_add(daemon->loop, &role->step);
+	role->loop = daemon->loop;
+	role->etcd = settings->etcd;
+	role->start_timer.on_due = role_start_due;
+	loop_timer_set(role->loop, &role->start_timer, deadline_in_ms(daemon->env, (uint64_t)settings->start_timeout_ms));
 	daemon->role = role;
 	return true;
 }
@@ -151,6 +171,7 @@ static bool role_drained(struct daemon *daemon)
 static void role_stop(struct daemon *daemon)
 {
 	struct role *role = daemon->role;
+	loop_timer_clear(role->loop, &role->start_timer);
 	loop_step_remove(daemon->loop, &role->step);
 	coordinator_free(&role->coordinator);
 	object_store_free(&role->objects);
