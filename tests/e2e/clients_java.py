@@ -186,7 +186,7 @@ def produce_through_kills(cluster, class_path, topic, records):
     harness.create_topic(cluster.bootstrap, topic, PARTITIONS)
     path, acks = cluster.data / f"{topic}.txt", cluster.data / f"{topic}-acks.txt"
     harness.write_lines(path, records)
-    victims = ["writer-0", "coordinator-0"] * 3
+    victims = ["writer-0", "coordinator-0", "frontend-0"] * 2
     share = len(records) // (len(victims) + 1)
     kills = []
     with Program(class_path, "the producer", ["Produce", cluster.bootstrap, topic, path, acks], cluster.data / f"{topic}.log") as producer:
