@@ -4,6 +4,9 @@
 // A writer that may take no more (gone from the view, draining, or not reached a moment ago) sends nothing new. Partitions with
 // appends in flight there keep queueing behind them; when the last one in flight is answered, its queue is split anew. A share
 // that finds no writer at all waits with `nowhere` until a view brings one, or its time is over.
+//
+// A share that comes back unsent takes its old place in the queue. It goes on only when all that were sent after it came back
+// too: if one of those got through, the order is lost and the client is told that the share was surely not appended.
 
 #include "frontend/router.h"
 
@@ -78,7 +81,9 @@ struct append_share {
 	size_t *parts; // indices into the ticket's
 	size_t count;
 	uint64_t bytes;
+	uint64_t order;          // of all shares, oldest first; queues and in_flight are sorted by it
 	bool waiting;            // in the writer's queue, else in flight
+	bool returned;           // waits after it was sent in vain
 	struct list link;        // writer's queue or in_flight
 	struct list ticket_link; // ticket's shares
 };
@@ -94,6 +99,7 @@ struct router {
 	struct router_route *routes;
 	struct router_counters counters;
 	uint64_t in_flight_bytes;
+	uint64_t last_order;
 	size_t waiting;
 };
 
@@ -302,6 +308,7 @@ static struct append_share *router_new_share(struct append_ticket *ticket, struc
 	share->ticket = ticket;
 	share->writer = writer;
 	share->parts = memory_alloc(parts_max * sizeof *share->parts);
+	share->order = ++ticket->router->last_order;
 	list_append(&ticket->shares, &share->ticket_link);
 	list_append(&writer->queue, &share->link);
 	share->waiting = true;
@@ -493,6 +500,7 @@ static void router_send(struct append_share *share)
 	list_remove(&share->link);
 	list_append(&writer->in_flight, &share->link);
 	share->waiting = false;
+	share->returned = false;
 	router->waiting--;
 	router->counters.appends++;
 	router->counters.append_bytes += share->bytes;
@@ -531,6 +539,14 @@ static void router_move(struct router_member *writer)
 	}
 }
 
+// Whether something sent after it is still under way.
+static bool router_is_overtaken(const struct append_share *share)
+{
+	const struct list *in_flight = &share->writer->in_flight;
+	return share->returned && !list_empty(in_flight) &&
+	       container_of(in_flight->prev, struct append_share, link)->order > share->order;
+}
+
 static void router_pump(struct router_member *writer)
 {
 	if (!router_usable(writer)) {
@@ -541,7 +557,7 @@ static void router_pump(struct router_member *writer)
 	}
 	while (!list_empty(&writer->queue)) {
 		struct append_share *share = container_of(writer->queue.next, struct append_share, link);
-		if (!router_window_open(writer, share->bytes))
+		if (router_is_overtaken(share) || !router_window_open(writer, share->bytes))
 			return;
 		router_send(share);
 	}
@@ -550,10 +566,24 @@ static void router_pump(struct router_member *writer)
 // Surely not sent: back to its place, before all that came after it.
 static void router_requeue(struct append_share *share)
 {
+	struct list *place = share->writer->queue.next;
+	while (place != &share->writer->queue && container_of(place, struct append_share, link)->order < share->order)
+		place = place->next;
 	list_remove(&share->link);
-	list_prepend(&share->writer->queue, &share->link);
-	share->waiting = true;
+	list_append(place, &share->link); // before place
+	share->waiting = share->returned = true;
 	share->writer->router->waiting++;
+}
+
+// A share of this order got through, or may have: what came back and is older cannot keep its place.
+static void router_fail_overtaken(struct router_member *writer, uint64_t order)
+{
+	while (!list_empty(&writer->queue)) {
+		struct append_share *share = container_of(writer->queue.next, struct append_share, link);
+		if (!share->returned || share->order > order)
+			return;
+		router_fail_share(share, ERROR_BUSY, false);
+	}
 }
 
 static void router_apply_reply(struct append_share *share, const Weir__AppendReply *reply)
@@ -590,17 +620,20 @@ static void router_on_reply(void *ctx, enum error error, const struct bus_messag
 	struct append_share *share = ctx;
 	struct router_member *writer = share->writer;
 	struct router *router = writer->router;
+	bool unsent = error == ERROR_UNREACHABLE || error == ERROR_BUSY;
 	writer->in_flight_bytes -= share->bytes;
 	router->in_flight_bytes -= share->bytes;
+	if (!unsent)
+		router_fail_overtaken(writer, share->order);
 	if (error == ERROR_OK) {
 		router_take_reply(share, reply);
-	} else if ((error == ERROR_UNREACHABLE || error == ERROR_BUSY) && share->ticket->deadline_us > router->env->now_us) {
+	} else if (unsent && share->ticket->deadline_us > router->env->now_us) {
 		uint64_t pause_ms = error == ERROR_BUSY ? ROUTER_BUSY_PAUSE_MS : ROUTER_AVOID_MS;
 		writer->avoid_until_us = deadline_in_ms(router->env, pause_ms);
 		router->counters.reroutes++;
 		router_requeue(share);
 	} else {
-		router_fail_share(share, error, error != ERROR_UNREACHABLE && error != ERROR_BUSY);
+		router_fail_share(share, error, !unsent);
 	}
 }
 

@@ -226,6 +226,8 @@ static void message_deliver(struct bus_memory *network, struct message *message)
 	if (fault == BUS_MEMORY_DISCONNECT && message->kind != BUS_MEMORY_FEED)
 		message_fail_call(network, message->kind == BUS_MEMORY_REQUEST ? message->from : message->to, message->call,
 			ERROR_DISCONNECTED);
+	if (fault == BUS_MEMORY_REFUSE && message->kind == BUS_MEMORY_REQUEST)
+		message_fail_call(network, message->from, message->call, ERROR_UNREACHABLE);
 	message_free(message);
 }
 

@@ -12,6 +12,7 @@ enum bus_memory_fault {
 	BUS_MEMORY_DELIVER,
 	BUS_MEMORY_LOSE,       // a request or reply: the call times out; a feed message: gone
 	BUS_MEMORY_DISCONNECT, // a request or reply: ERROR_DISCONNECTED at once
+	BUS_MEMORY_REFUSE,     // a request: ERROR_UNREACHABLE, surely not sent
 	BUS_MEMORY_HOLD,       // asked again at the next step; what is behind it may overtake
 };
 

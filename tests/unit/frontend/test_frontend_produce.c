@@ -189,6 +189,53 @@ static void test_surely_not_sent_goes_to_another_writer(void)
 	world_call_done(&call);
 }
 
+static void test_what_comes_back_keeps_its_order(void)
+{
+	struct produce wish = {7, 1, 0, 1, world_batch(&arena, 1, 200), 20000, NULL, NULL};
+	struct world_call calls[4];
+	produce(&calls[0], &wish);
+	world_run(&world, 5);
+	bus_memory_endpoint_free(&world.writers[world.last_writer]);
+	for (int i = 1; i < 4; i++)
+		produce(&calls[i], &wish);
+	world_run(&world, 100);
+	for (int i = 0; i < 4; i++) {
+		CU_ASSERT_EQUAL(answer(&calls[i]).responses[0].partition_responses[0].base_offset, i);
+		world_call_done(&calls[i]);
+	}
+}
+
+static enum bus_memory_fault refuse_the_first_append(void *ctx, const struct bus_memory_event *event)
+{
+	int *appends = ctx;
+	if (event->kind != BUS_MEMORY_REQUEST || event->type != WEIR__MESSAGE_TYPE__APPEND)
+		return BUS_MEMORY_DELIVER;
+	return ++*appends == 1 ? BUS_MEMORY_REFUSE : BUS_MEMORY_DELIVER;
+}
+
+// What comes back while a later append of its partition is on the way may not follow that one.
+static void test_what_comes_back_never_follows_what_overtook_it(void)
+{
+	struct produce wish = {7, 1, 0, 1, world_batch(&arena, 1, 200), 20000, NULL, NULL};
+	struct world_call first, second;
+	int appends = 0;
+	bus_memory_script(world.network, refuse_the_first_append, &appends);
+	world.hold_appends = true;
+	produce(&first, &wish);
+	produce(&second, &wish);
+	world_run(&world, 3000);
+	CU_ASSERT_EQUAL(appends, 2);
+	CU_ASSERT_EQUAL(first.done, 0); // the second may come back too
+	world_release(&world, 0, BYTES_NULL);
+	world_run(&world, 3000);
+	CU_ASSERT_EQUAL(appends, 2);
+	CU_ASSERT_EQUAL(answer(&first).responses[0].partition_responses[0].error_code, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
+	CU_ASSERT_EQUAL(answer(&second).responses[0].partition_responses[0].error_code, 0);
+	bus_memory_script(world.network, NULL, NULL);
+	world_call_done(&first);
+	world_call_done(&second);
+}
+
 static void test_the_window_holds_back_and_lets_go_in_order(void)
 {
 	struct produce wish = {7, 1, 0, 1, world_batch(&arena, 1, 30000), 20000, NULL, NULL};
@@ -275,6 +322,8 @@ int main(void)
 	CU_ADD_TEST(suite, test_a_refused_batch_keeps_kafkas_code);
 	CU_ADD_TEST(suite, test_a_partition_stays_until_its_appends_are_answered);
 	CU_ADD_TEST(suite, test_surely_not_sent_goes_to_another_writer);
+	CU_ADD_TEST(suite, test_what_comes_back_keeps_its_order);
+	CU_ADD_TEST(suite, test_what_comes_back_never_follows_what_overtook_it);
 	CU_ADD_TEST(suite, test_the_window_holds_back_and_lets_go_in_order);
 	CU_ADD_TEST(suite, test_no_writer_at_all);
 	CU_ADD_TEST(suite, test_a_client_that_leaves_with_appends_in_flight);
