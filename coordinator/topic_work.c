@@ -181,10 +181,31 @@ static void part_answered(struct part *part, enum error error)
 	part->retry_us = deadline_in_ms(works_env(works), RETRY_MS);
 }
 
+// A proposal to a shard of this coordinator: it outlives the works when shard 0 goes first.
+struct part_proposal {
+	struct ticket ticket;
+	struct part *part;
+};
+
 static void part_proposed(void *ctx, enum error error, const struct apply_result *result)
 {
+	struct part_proposal *proposal = ctx;
+	struct part *part = proposal->part;
+	bool open = ticket_take(&proposal->ticket) != NULL;
 	(void)result;
-	part_answered(ctx, error);
+	free(proposal);
+	if (open)
+		part_answered(part, error);
+}
+
+static void part_propose(struct part *part, struct shard *shard, const Weir__Command *command)
+{
+	struct topic_works *works = part->work->works;
+	struct part_proposal *proposal = memory_zalloc(sizeof *proposal);
+	proposal->part = part;
+	ticket_open(&proposal->ticket, &works->tickets, works);
+	part->state = PART_ASKED;
+	shard_propose(shard, command, (struct slice){0}, part_proposed, proposal);
 }
 
 static void part_replied(void *ctx, enum error error, const struct bus_message *reply)
@@ -231,8 +252,7 @@ static void part_start(struct part *part, Weir__Command *command)
 	if (!shard) {
 		part_send(part, command);
 	} else if (shard_ready(shard) == ERROR_OK) {
-		part->state = PART_ASKED;
-		shard_propose(shard, command, (struct slice){0}, part_proposed, part);
+		part_propose(part, shard, command);
 	} else {
 		part->retry_us = deadline_in_ms(coordinator->deps.env, RETRY_MS);
 	}

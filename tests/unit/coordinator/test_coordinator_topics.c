@@ -377,6 +377,42 @@ static void test_intents_across_coordinators(void)
 	fixture_done(&fixture);
 }
 
+static enum object_fault notes_put(void *ctx, uint64_t number)
+{
+	bool *put = ctx;
+	*put = *put || number > 0; // the listing comes first
+	return OBJECT_FAULT_NONE;
+}
+
+static enum metadata_fault hangs_after_put(void *ctx, uint64_t number)
+{
+	const bool *put = ctx;
+	(void)number;
+	return *put ? METADATA_FAULT_HANG : METADATA_FAULT_NONE;
+}
+
+// The other shards of the same coordinator still have the intent's parts on their way to etcd when shard 0 goes.
+static void test_shard_0_goes_before_the_parts_are_logged(void)
+{
+	struct fixture fixture;
+	bool put = false;
+	fixture_init(&fixture);
+	CU_ASSERT(world_settle(&fixture.world));
+	object_store_memory_script(fixture.world.nodes[0].objects, notes_put, &put);
+	metadata_store_memory_script(fixture.world.nodes[0].metadata, hangs_after_put, &put);
+	CU_ASSERT_EQUAL(create_error(&fixture, (struct create){.name = "orders", .partitions = 20, .replication_factor = -1}),
+		KAFKA_ERROR_REQUEST_TIMED_OUT);
+	CU_ASSERT(put);
+	world_kill(&fixture.world, 0);
+	world_start(&fixture.world, 1);
+	CU_ASSERT(world_settle(&fixture.world));
+	world_run_ms(&fixture.world, 1000);
+	const Weir__TopicInfo *info = published(&fixture, "orders");
+	CU_ASSERT_FATAL(info != NULL);
+	CU_ASSERT_EQUAL(info->partitions, 20);
+	fixture_done(&fixture);
+}
+
 static void test_producer_ids(void)
 {
 	struct fixture fixture;
@@ -403,4 +439,6 @@ static void test_producer_ids(void)
 UNIT_MAIN("coordinator_topics", {"create_errors", test_create_errors}, {"create", test_create},
 	{"grow_and_delete", test_grow_and_delete}, {"directory_is_listed", test_directory_is_listed},
 	{"an_intent_outlives_its_coordinator", test_an_intent_outlives_its_coordinator},
-	{"intents_across_coordinators", test_intents_across_coordinators}, {"producer_ids", test_producer_ids})
+	{"intents_across_coordinators", test_intents_across_coordinators},
+	{"shard_0_goes_before_the_parts_are_logged", test_shard_0_goes_before_the_parts_are_logged},
+	{"producer_ids", test_producer_ids})
