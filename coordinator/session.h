@@ -2,8 +2,8 @@
 // This coordinator's life in etcd: a lease, the cluster's identity (made by the first coordinator ever), and our own row among
 // the coordinators, bound to the lease.
 //
-//	lease granted ──► cluster read or created ──► row put: UP ──► … lease lost: begin again    leave: row deleted, lease
-//revoked
+//	lease granted ──► cluster read or created ──► row put: UP ──► … lease lost: begin again
+//	leave: row deleted, lease revoked
 //
 // Owner: the coordinator. A lost lease is normal life: everything owned is dropped, then we come back with a new one.
 

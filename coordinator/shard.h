@@ -5,8 +5,8 @@
 //	propose ──► queue ──► Txn in flight ──► landed: apply, reply          (one Txn at a time)
 //	                           └── outcome unknown: read log/‹n› back, compare the entry's id, repeat if absent
 //
-//	READING ──► SERVING ──► HANDING_OVER ──► HANDED_OVER       LOST: the fence did not hold; DAMAGED: the log cannot be
-//replayed
+//	READING ──► SERVING ──► HANDING_OVER ──► HANDED_OVER
+//	LOST: the fence did not hold; DAMAGED: the log cannot be replayed
 //
 // Every Txn compares the owner key's value, the incarnation and the absence of log/‹n›, so that a shard that has lost its key
 // can never write. Owner: ownership.h. Bound: SHARD_QUEUE_BYTES_MAX waiting; a proposal beyond it is answered ERROR_BUSY.
