@@ -45,6 +45,7 @@ struct replay {
 	bool reading;
 	bool read_all;
 	uint64_t read_retry_us;
+	size_t page_entries; // asked for at once
 	bool damaged;
 	struct replay_damage damage;
 	uint64_t sections_read;
@@ -214,6 +215,15 @@ static bool log_position(struct bytes key, uint64_t *ret_position)
 	return true;
 }
 
+// Entries may be so large that a page of them is more than the store answers with; a single one never is.
+static void page_failed(struct replay *replay, enum error error)
+{
+	if (error == ERROR_TOO_LARGE && replay->page_entries > 1)
+		replay->page_entries /= 2;
+	else
+		replay->read_retry_us = deadline_in_ms(replay->deps.env, RETRY_MS);
+}
+
 static void page_read(void *ctx, enum error error, const struct metadata_row *rows, size_t count, bool more, int64_t revision)
 {
 	struct ticket *ticket = ctx;
@@ -224,7 +234,7 @@ static void page_read(void *ctx, enum error error, const struct metadata_row *ro
 		return;
 	replay->reading = false;
 	if (error != ERROR_OK) {
-		replay->read_retry_us = deadline_in_ms(replay->deps.env, RETRY_MS);
+		page_failed(replay, error);
 		return;
 	}
 	for (size_t i = 0; i < count && !replay->damaged; i++) {
@@ -248,7 +258,7 @@ static void replay_read_page(struct replay *replay)
 	ticket_open(ticket, &replay->tickets, replay);
 	replay->reading = true;
 	metadata_range(replay->deps.metadata, buffer_view(&key), metadata_prefix_end(bytes_of(replay->log_prefix), &arena),
-		REPLAY_PAGE_ENTRIES, RANGE_TIMEOUT_MS, page_read, ticket);
+		replay->page_entries, RANGE_TIMEOUT_MS, page_read, ticket);
 	buffer_done(&key);
 	arena_done(&arena);
 }
@@ -306,6 +316,7 @@ struct replay *replay_new(const struct replay_deps *deps, uint64_t first_positio
 	replay->deps = *deps;
 	replay->log_prefix = memory_strdup(deps->log_prefix);
 	replay->next_position = first_position;
+	replay->page_entries = REPLAY_PAGE_ENTRIES;
 	list_init(&replay->tickets);
 	list_init(&replay->entries);
 	return replay;

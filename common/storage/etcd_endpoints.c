@@ -7,8 +7,9 @@
 #include <grpc/grpc_security.h>
 
 #include "common/base/memory.h"
+#include "common/storage/metadata_store_backend.h"
 
-enum { PEM_BYTES_MAX = 1 << 20, RECEIVE_BYTES_MAX = 16 << 20, FAILURES_MAX = 2 };
+enum { PEM_BYTES_MAX = 1 << 20, FAILURES_MAX = 2 };
 
 struct pem {
 	char *ca;
@@ -101,7 +102,7 @@ static grpc_channel *channel_new(const char *address, grpc_channel_credentials *
 		{GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000}, // the time for one attempt to connect
 		{GRPC_ARG_ENABLE_HTTP_PROXY, 0},
 		{GRPC_ARG_ENABLE_RETRIES, 0},
-		{GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RECEIVE_BYTES_MAX},
+		{GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, METADATA_RANGE_BYTES_MAX},
 		{GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1},
 		{GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1},
 	};

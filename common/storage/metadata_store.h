@@ -71,7 +71,8 @@ struct metadata_event {
 typedef void (*metadata_watch_fn)(void *ctx, const struct metadata_event *events, size_t count, bool resync, int64_t revision);
 
 struct metadata_store_ops {
-	// Keys in [key, range_end); range_end empty: just the key. limit 0: all (at most 16 MiB).
+	// Keys in [key, range_end); range_end empty: just the key. limit 0: all. ERROR_TOO_LARGE: the answer has more than 16
+	// MiB.
 	void (*range)(struct metadata_store *store, struct bytes key, struct bytes range_end, size_t limit, uint32_t timeout_ms,
 		metadata_range_fn fn, void *ctx);
 	void (*txn)(struct metadata_store *store, const struct metadata_txn *txn, uint32_t timeout_ms, metadata_txn_fn fn,

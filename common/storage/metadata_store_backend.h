@@ -4,9 +4,10 @@
 #include "common/storage/metadata_store.h"
 
 enum {
-	METADATA_TXN_OPERATIONS_MAX = 128, // etcd's --max-txn-ops, for the compares and for the operations
-	METADATA_TXN_BYTES_MAX = 1 << 20,  // etcd's --max-request-bytes is 1.5 MiB
-	METADATA_LEASE_TTL_MIN_S = 2,      // etcd grants at least 1.5 times its election timeout, rounded up
+	METADATA_TXN_OPERATIONS_MAX = 128,   // etcd's --max-txn-ops, for the compares and for the operations
+	METADATA_TXN_BYTES_MAX = 1 << 20,    // etcd's --max-request-bytes is 1.5 MiB
+	METADATA_RANGE_BYTES_MAX = 16 << 20, // of one answer; a larger one is ERROR_TOO_LARGE
+	METADATA_LEASE_TTL_MIN_S = 2,        // etcd grants at least 1.5 times its election timeout, rounded up
 };
 
 // ERROR_MALFORMED: too many operations, an empty key, a key put twice or put and deleted (etcd: "duplicate key given in txn

@@ -457,6 +457,14 @@ static void answer_deliver(struct answer *answer)
 	free(answer);
 }
 
+static size_t rows_bytes(const struct data *data, size_t first, size_t count)
+{
+	size_t bytes = 0;
+	for (size_t i = first; i < first + count; i++)
+		bytes += data->rows[i]->row.key.len + data->rows[i]->row.value.len;
+	return bytes;
+}
+
 static void memory_range(struct metadata_store *base, struct bytes key, struct bytes range_end, size_t limit,
 	uint32_t timeout_ms, metadata_range_fn fn, void *ctx)
 {
@@ -478,7 +486,12 @@ static void memory_range(struct metadata_store *base, struct bytes key, struct b
 		last++;
 	size_t count = last - first;
 	answer->more = limit && count > limit;
-	answer->count = answer->more ? limit : count;
+	count = answer->more ? limit : count;
+	if (rows_bytes(data, first, count) > METADATA_RANGE_BYTES_MAX) {
+		answer_set_error(answer, ERROR_TOO_LARGE);
+		return;
+	}
+	answer->count = count;
 	answer->entries = memory_alloc(answer->count * sizeof(struct entry *));
 	for (size_t i = 0; i < answer->count; i++)
 		answer->entries[i] = entry_ref(data->rows[first + i]);

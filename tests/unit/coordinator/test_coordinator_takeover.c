@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/crc32c.h"
+#include "common/base/memory.h"
 #include "common/cluster/cluster_client.h"
 #include "common/runtime/protobuf.h"
 #include "proto/bus.pb-c.h"
@@ -502,6 +503,52 @@ static void test_join_and_drain(void)
 	fixture_done(&fixture);
 }
 
+// A group of many members, say: large entries one behind the other.
+static void log_entry_write(struct fixture *fixture, unsigned position, size_t bytes)
+{
+	struct buffer value;
+	char key[64];
+	uint8_t *name = memory_zalloc(bytes + 1);
+	memset(name, 'n', bytes);
+	Weir__PartitionsOpen open = WEIR__PARTITIONS_OPEN__INIT;
+	Weir__Command command = WEIR__COMMAND__INIT;
+	Weir__Command *commands[] = {&command};
+	Weir__LogEntry entry = WEIR__LOG_ENTRY__INIT;
+	struct uuid id = {{7, (uint8_t)position}};
+	open.topic_id = protobuf_uuid(&id);
+	open.name = (char *)name;
+	command.kind_case = WEIR__COMMAND__KIND_PARTITIONS_OPEN;
+	command.partitions_open = &open;
+	entry.id = protobuf_uuid(&id);
+	entry.commands = commands;
+	entry.n_commands = 1;
+	buffer_init(&value, SIZE_MAX);
+	protobuf_pack(&entry.base, &value);
+	snprintf(key, sizeof key, "/weir/shards/0000/log/%016x", position);
+	const struct metadata_put put = {bytes_of(key), buffer_view(&value), 0};
+	const struct metadata_txn txn = {.puts = &put, .put_count = 1};
+	metadata_txn_commit(fixture->world.metadata, &txn, 1000, txn_done, NULL);
+	world_run_ms(&fixture->world, 10);
+	buffer_done(&value);
+	free(name);
+}
+
+// More of them in a row than one answer of etcd can carry.
+static void test_a_log_of_large_entries_is_read(void)
+{
+	enum { ENTRIES = 40 };
+	struct fixture fixture;
+	uint64_t hash, position;
+	fixture_init(&fixture);
+	for (unsigned i = 1; i <= ENTRIES; i++)
+		log_entry_write(&fixture, i, 1000 << 10);
+	world_start(&fixture.world, 0);
+	CU_ASSERT_EQUAL_FATAL(world_owner(&fixture.world, 0), 0);
+	CU_ASSERT(coordinator_shard_hash(fixture.world.nodes[0].coordinator, 0, &hash, &position));
+	CU_ASSERT_EQUAL(position, ENTRIES + 1);
+	fixture_done(&fixture);
+}
+
 static void written(void *ctx, enum error error)
 {
 	(void)ctx;
@@ -586,5 +633,6 @@ UNIT_MAIN("coordinator_takeover", {"take_over_gives_the_same_state", test_take_o
 	{"the_fence_stops_a_txn_that_was_queued", test_the_fence_stops_a_txn_that_was_queued},
 	{"another_entry_in_place_of_a_doubted_one", test_another_entry_in_place_of_a_doubted_one},
 	{"another_incarnation_fences", test_another_incarnation_fences}, {"join_and_drain", test_join_and_drain},
+	{"a_log_of_large_entries_is_read", test_a_log_of_large_entries_is_read},
 	{"a_missing_section_damages_the_shard", test_a_missing_section_damages_the_shard},
 	{"a_false_section_damages_the_shard", test_a_false_section_damages_the_shard})
