@@ -520,7 +520,7 @@ static void test_tail_is_the_object(void)
 	struct world_append append;
 	struct writer_settings settings = world_writer_settings();
 	struct world_batch batches[60];
-	settings.ring_bytes = 4 << 20;
+	settings.ring_bytes = 8 << 20; // more than one object of all large batches
 	world_init(&world, __func__);
 	world_add_writer(&world, &settings);
 	for (int i = 0; i < 60; i++) {
