@@ -149,12 +149,15 @@ static void coordinator_unsubscribe(struct cluster_client *client, struct coordi
 	row->subscribed = false;
 }
 
-static void coordinator_release(struct cluster_client *client, struct coordinator_row *row)
+// The row leaves the table first: its calls end inside bus_unlink(), and whoever calls again then must not find it.
+static void coordinator_remove(struct cluster_client *client, size_t index)
 {
-	coordinator_unsubscribe(client, row);
-	bus_unlink(client->bus, row->link);
-	free(row->address);
-	free(row->feed_address);
+	struct coordinator_row row = client->coordinators[index];
+	client->coordinators[index] = client->coordinators[--client->coordinator_count];
+	coordinator_unsubscribe(client, &row);
+	bus_unlink(client->bus, row.link);
+	free(row.address);
+	free(row.feed_address);
 }
 
 static bool view_names(const Weir__ClusterView *view, const char *address)
@@ -190,11 +193,9 @@ static void coordinators_adopt(struct cluster_client *client, const Weir__Cluste
 		coordinator_set_feed(client, row, info->feed_address);
 	}
 	for (size_t i = client->coordinator_count; i-- > 0;) {
-		struct coordinator_row *row = &client->coordinators[i];
-		if (row->seed || view_names(view, row->address))
-			continue;
-		coordinator_release(client, row);
-		*row = client->coordinators[--client->coordinator_count];
+		const struct coordinator_row *row = &client->coordinators[i];
+		if (!row->seed && !view_names(view, row->address))
+			coordinator_remove(client, i);
 	}
 }
 
@@ -570,8 +571,8 @@ void cluster_client_free(struct cluster_client **pointer)
 			bus_cancel(client->bus, call->attempt);
 		call_finish(call, ERROR_CANCELED, NULL);
 	}
-	for (size_t i = 0; i < client->coordinator_count; i++)
-		coordinator_release(client, &client->coordinators[i]);
+	while (client->coordinator_count)
+		coordinator_remove(client, client->coordinator_count - 1);
 	for (size_t i = 0; i < client->prefix_count; i++)
 		free(client->prefixes[i]);
 	union {

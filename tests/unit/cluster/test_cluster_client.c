@@ -15,6 +15,7 @@ enum { CALLS_MAX = 64 };
 
 struct bus_link {
 	char address[64];
+	bool gone;
 };
 
 struct fake_call {
@@ -46,7 +47,7 @@ static struct bus_link *fake_link(struct bus *bus, const char *address)
 {
 	(void)bus;
 	for (size_t i = 0; i < fake.link_count; i++) {
-		if (strcmp(fake.links[i].address, address) == 0)
+		if (!fake.links[i].gone && strcmp(fake.links[i].address, address) == 0)
 			return &fake.links[i];
 	}
 	struct bus_link *link = &fake.links[fake.link_count++];
@@ -54,16 +55,24 @@ static struct bus_link *fake_link(struct bus *bus, const char *address)
 	return link;
 }
 
+// As the bus does: calls in flight end at once.
 static void fake_unlink(struct bus *bus, struct bus_link *link)
 {
 	(void)bus;
-	(void)link;
+	link->gone = true;
+	for (size_t i = 0; i < fake.call_count; i++) {
+		struct fake_call call = fake.calls[i];
+		if (call.link != link || !call.fn)
+			continue;
+		fake.calls[i].fn = NULL;
+		call.fn(call.ctx, ERROR_CANCELED, NULL);
+	}
 }
 
 static uint64_t fake_call(struct bus *bus, struct bus_link *link, const struct bus_send *send, bus_reply_fn fn, void *ctx)
 {
 	(void)bus;
-	CHECK(fake.call_count < CALLS_MAX);
+	CHECK(fake.call_count < CALLS_MAX && !link->gone);
 	struct fake_call *call = &fake.calls[fake.call_count++];
 	*call = (struct fake_call){fake.call_count, link, send->type, send->timeout_ms, fn, ctx};
 	return call->id;
@@ -339,6 +348,36 @@ static void test_nobody_owns_it_until_time_is_up(void)
 	cluster_client_free(&client);
 }
 
+static void publish_without_the_last(Weir__ClusterView *view, void *ctx)
+{
+	view->n_coordinators--;
+	publish_view(view, ctx);
+}
+
+static void on_reply_call_again(void *ctx, enum error error, const struct bus_message *reply)
+{
+	on_reply(ctx, error, reply);
+	call_shard(0, true, 1000);
+}
+
+// A coordinator leaves with a call in flight, whose caller asks again at once.
+static void test_a_call_made_while_its_coordinator_goes(void)
+{
+	Weir__SyncWatermarksRequest request = WEIR__SYNC_WATERMARKS_REQUEST__INIT;
+	struct bus_send send = {.type = WEIR__MESSAGE_TYPE__SYNC_WATERMARKS, .body = &request.base, .timeout_ms = 1000};
+	registered(2);
+	result.count = 0;
+	cluster_client_call(client, 0, &send, false, on_reply_call_again, NULL);
+	with_view(1, publish_without_the_last, NULL);
+	CU_ASSERT_EQUAL(result.error, ERROR_CANCELED);
+	turn(1);
+	struct fake_call *call = open_call(WEIR__MESSAGE_TYPE__SYNC_WATERMARKS);
+	CU_ASSERT_FATAL(call != NULL);
+	CU_ASSERT_STRING_EQUAL(call->link->address, "ipc://a");
+	CU_ASSERT_FALSE(call->link->gone);
+	cluster_client_free(&client);
+}
+
 static void test_unknown_outcome_is_told_unless_it_may_be_repeated(void)
 {
 	registered(1);
@@ -397,6 +436,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_a_dead_coordinator_is_not_asked_for_ever);
 	CU_ADD_TEST(suite, test_a_call_follows_a_move);
 	CU_ADD_TEST(suite, test_nobody_owns_it_until_time_is_up);
+	CU_ADD_TEST(suite, test_a_call_made_while_its_coordinator_goes);
 	CU_ADD_TEST(suite, test_unknown_outcome_is_told_unless_it_may_be_repeated);
 	CU_ADD_TEST(suite, test_errors_of_the_callee_are_the_callers);
 	CU_ADD_TEST(suite, test_freeing_answers_what_is_open);
