@@ -47,7 +47,9 @@ void partition_index_done(struct partition_index *index, struct index_objects *o
 
 static bool entry_takes(const struct index_entry *entry, const struct index_object *object, const struct index_batch *batch)
 {
-	return entry->object == object && (uint64_t)entry->length + batch->length <= INDEX_ENTRY_BYTES_MAX &&
+	// Few bytes may stand for many records, if only because a producer says so.
+	bool countable = batch->base_offset + batch->record_count - entry->base_offset <= UINT32_MAX;
+	return entry->object == object && countable && (uint64_t)entry->length + batch->length <= INDEX_ENTRY_BYTES_MAX &&
 	       entry->position + entry->length == batch->position;
 }
 

@@ -143,5 +143,26 @@ static void test_find_time(void)
 	free(fixture);
 }
 
+// Small batches that claim as many records as a header can: entries stay in order.
+static void test_many_records_in_few_bytes(void)
+{
+	enum { COUNT = 8 };
+	struct index_objects objects = {0};
+	struct partition_index index = {0};
+	const struct uuid writer = {{1}};
+	struct index_object *object = index_objects_ref(&objects, &writer, 1, 5);
+	for (int64_t i = 0; i < COUNT; i++) {
+		const struct index_batch batch = {i * INT32_MAX, 7, 64 + (uint64_t)i * 70, 70, INT32_MAX};
+		partition_index_add(&index, object, &batch, i > 0);
+	}
+	index_objects_unref(&objects, object);
+	CU_ASSERT_EQUAL(index_entry_last(&index.entries[index.count - 1]), (int64_t)COUNT * INT32_MAX - 1);
+	for (int64_t i = 0; i < COUNT; i++) {
+		const struct index_entry *entry = &index.entries[partition_index_find(&index, i * INT32_MAX)];
+		CU_ASSERT(entry->base_offset <= i * INT32_MAX && index_entry_last(entry) >= (i + 1) * INT32_MAX - 1);
+	}
+	partition_index_done(&index, &objects);
+}
+
 UNIT_MAIN("partition_index", {"entries_tell_the_batches", test_entries_tell_the_batches}, {"find_offset", test_find_offset},
-	{"find_time", test_find_time})
+	{"find_time", test_find_time}, {"many_records_in_few_bytes", test_many_records_in_few_bytes})
