@@ -78,9 +78,11 @@ static void commit_proposed(void *ctx, enum error error, const struct apply_resu
 	commit_call_finish(call);
 }
 
-// Whether the bytes are the section that the message describes, and a section at all.
+// Whether the bytes are the section that the message describes, and a section at all, of an object that can have a key.
 static bool section_sound(const Weir__CommitSection *commit, struct bytes bytes)
 {
+	if (!mixed_object_created_valid(commit->created_ms))
+		return false;
 	if (bytes.len != commit->section_length || crc32c(0, bytes.data, bytes.len) != commit->section_crc)
 		return false;
 	struct arena arena;

@@ -64,18 +64,24 @@ void log_key(struct buffer *out, const char *log_prefix, uint64_t position)
 	buffer_append(out, digits, LOG_KEY_DIGITS);
 }
 
+// False: no object can have that name.
+static bool commit_object_key(const Weir__CommitSection *commit, char key[MIXED_OBJECT_KEY_SIZE])
+{
+	struct mixed_object_id id = {.sequence = commit->sequence, .created_ms = commit->created_ms};
+	if (!protobuf_get_uuid(commit->writer, &id.writer) || !mixed_object_created_valid(id.created_ms))
+		return false;
+	mixed_object_key(&id, key);
+	return true;
+}
+
 static void replay_set_damaged(struct replay *replay, uint64_t position, const Weir__CommitSection *commit, const char *reason)
 {
-	struct mixed_object_id id;
 	if (replay->damaged)
 		return;
 	replay->damaged = true;
 	replay->damage = (struct replay_damage){.position = position, .reason = reason};
-	if (!commit || !protobuf_get_uuid(commit->writer, &id.writer))
-		return;
-	id.sequence = commit->sequence;
-	id.created_ms = commit->created_ms;
-	mixed_object_key(&id, replay->damage.object);
+	if (commit)
+		(void)commit_object_key(commit, replay->damage.object);
 }
 
 // Sections.
@@ -128,12 +134,10 @@ static void section_ask(struct replay *replay, struct replay_section *section)
 {
 	const Weir__CommitSection *commit = section->commit;
 	char key[MIXED_OBJECT_KEY_SIZE];
-	struct mixed_object_id id = {.sequence = commit->sequence, .created_ms = commit->created_ms};
-	if (!protobuf_get_uuid(commit->writer, &id.writer)) {
-		replay_set_damaged(replay, section->entry->position, commit, "writer_malformed");
+	if (!commit_object_key(commit, key)) {
+		replay_set_damaged(replay, section->entry->position, commit, "object_malformed");
 		return;
 	}
-	mixed_object_key(&id, key);
 	struct section_get *get = memory_zalloc(sizeof *get);
 	get->section = section;
 	section->asked = true;

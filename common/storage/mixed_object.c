@@ -15,9 +15,14 @@ static const char trailer_magic[8] = {'W', 'E', 'I', 'R', 'E', 'N', 'D', '1'};
 
 enum { KEY_BYTES = 6 + 10 + 1 + 32 + 1 + 16 };
 
+bool mixed_object_created_valid(int64_t created_ms)
+{
+	return created_ms >= 0 && created_ms <= CREATED_MS_MAX;
+}
+
 void mixed_object_key(const struct mixed_object_id *id, char key[MIXED_OBJECT_KEY_SIZE])
 {
-	CHECK(id->created_ms >= 0 && id->created_ms <= CREATED_MS_MAX);
+	CHECK(mixed_object_created_valid(id->created_ms));
 	time_t seconds = (time_t)(id->created_ms / 1000);
 	struct tm tm;
 	CHECK(gmtime_r(&seconds, &tm) != NULL);
@@ -54,7 +59,7 @@ enum error mixed_object_key_parse(const char *key, struct mixed_object_id *ret_i
 	tm.tm_mon = month - 1;
 	id.sequence = number;
 	id.created_ms = (int64_t)timegm(&tm) * 1000;
-	if (id.created_ms < 0 || id.created_ms > CREATED_MS_MAX)
+	if (!mixed_object_created_valid(id.created_ms))
 		return ERROR_MALFORMED;
 	// Refuses the 31st of June and wrong separators.
 	char again[MIXED_OBJECT_KEY_SIZE];
@@ -100,7 +105,7 @@ enum error mixed_object_header_decode(struct bytes bytes, struct mixed_object_he
 	header.id.created_ms = reader_i64(&reader);
 	uint32_t zero = reader_u32(&reader);
 	if (reader_finished(&reader) != ERROR_OK || header_bytes != MIXED_OBJECT_HEADER_BYTES || zero != 0 ||
-		header.id.created_ms < 0 || header.id.created_ms > CREATED_MS_MAX)
+		!mixed_object_created_valid(header.id.created_ms))
 		return ERROR_CORRUPT;
 	*ret_header = header;
 	return ERROR_OK;

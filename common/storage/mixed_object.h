@@ -37,6 +37,8 @@ struct mixed_object_id {
 	int64_t created_ms;
 };
 
+// Whether a key has room for that time. What came from elsewhere is asked before mixed_object_key(), which insists.
+bool mixed_object_created_valid(int64_t created_ms);
 void mixed_object_key(const struct mixed_object_id *id, char key[MIXED_OBJECT_KEY_SIZE]);
 // The writer and sequence of a key; created_ms to the hour only.
 MUST_CHECK enum error mixed_object_key_parse(const char *key, struct mixed_object_id *ret_id);

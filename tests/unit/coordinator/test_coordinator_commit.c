@@ -128,6 +128,10 @@ static void test_too_old_and_corrupt(void)
 	commit.created_ms -= fixture.world.settings.grace_ms / 2 + 1000;
 	commit.section.data[0] = 0;
 	commit.section.data[commit.section.len - 1] ^= 1;
+	int64_t created_ms = commit.created_ms;
+	commit.created_ms = INT64_MAX; // no object has such a name, and whoever replays would look for it
+	CU_ASSERT_EQUAL(world_commit_send(&fixture.world, &commit, &fixture.arena, &outcome), ERROR_CORRUPT);
+	commit.created_ms = created_ms;
 	CU_ASSERT_EQUAL(world_commit_send(&fixture.world, &commit, &fixture.arena, &outcome), ERROR_TOO_OLD);
 	CU_ASSERT_EQUAL(world_commit_send(&fixture.world, &commit, &fixture.arena, &outcome), ERROR_TOO_OLD);
 	CU_ASSERT_EQUAL(commit_batches(&fixture, &PLAIN, 1, &outcome), ERROR_OK); // the chain goes on behind it

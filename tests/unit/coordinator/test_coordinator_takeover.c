@@ -503,24 +503,14 @@ static void test_join_and_drain(void)
 	fixture_done(&fixture);
 }
 
-// A group of many members, say: large entries one behind the other.
-static void log_entry_write(struct fixture *fixture, unsigned position, size_t bytes)
+static void log_entry_write(struct fixture *fixture, unsigned position, Weir__Command *command)
 {
 	struct buffer value;
 	char key[64];
-	uint8_t *name = memory_zalloc(bytes + 1);
-	memset(name, 'n', bytes);
-	Weir__PartitionsOpen open = WEIR__PARTITIONS_OPEN__INIT;
-	Weir__Command command = WEIR__COMMAND__INIT;
-	Weir__Command *commands[] = {&command};
 	Weir__LogEntry entry = WEIR__LOG_ENTRY__INIT;
 	struct uuid id = {{7, (uint8_t)position}};
-	open.topic_id = protobuf_uuid(&id);
-	open.name = (char *)name;
-	command.kind_case = WEIR__COMMAND__KIND_PARTITIONS_OPEN;
-	command.partitions_open = &open;
 	entry.id = protobuf_uuid(&id);
-	entry.commands = commands;
+	entry.commands = &command;
 	entry.n_commands = 1;
 	buffer_init(&value, SIZE_MAX);
 	protobuf_pack(&entry.base, &value);
@@ -530,6 +520,21 @@ static void log_entry_write(struct fixture *fixture, unsigned position, size_t b
 	metadata_txn_commit(fixture->world.metadata, &txn, 1000, txn_done, NULL);
 	world_run_ms(&fixture->world, 10);
 	buffer_done(&value);
+}
+
+// A group of many members, say: large entries one behind the other.
+static void large_entry_write(struct fixture *fixture, unsigned position, size_t bytes)
+{
+	char *name = memory_zalloc(bytes + 1);
+	memset(name, 'n', bytes);
+	struct uuid id = {{8, (uint8_t)position}};
+	Weir__PartitionsOpen open = WEIR__PARTITIONS_OPEN__INIT;
+	Weir__Command command = WEIR__COMMAND__INIT;
+	open.topic_id = protobuf_uuid(&id);
+	open.name = name;
+	command.kind_case = WEIR__COMMAND__KIND_PARTITIONS_OPEN;
+	command.partitions_open = &open;
+	log_entry_write(fixture, position, &command);
 	free(name);
 }
 
@@ -541,7 +546,7 @@ static void test_a_log_of_large_entries_is_read(void)
 	uint64_t hash, position;
 	fixture_init(&fixture);
 	for (unsigned i = 1; i <= ENTRIES; i++)
-		log_entry_write(&fixture, i, 1000 << 10);
+		large_entry_write(&fixture, i, 1000 << 10);
 	world_start(&fixture.world, 0);
 	CU_ASSERT_EQUAL_FATAL(world_owner(&fixture.world, 0), 0);
 	CU_ASSERT(coordinator_shard_hash(fixture.world.nodes[0].coordinator, 0, &hash, &position));
@@ -614,6 +619,28 @@ static void damage_a_section(bool falsify)
 	fixture_done(&fixture);
 }
 
+// A commit in the log that no writer can have made.
+static void test_an_impossible_object_damages_the_shard(void)
+{
+	struct fixture fixture;
+	const struct uuid writer = {{5}};
+	Weir__CommitSection commit = WEIR__COMMIT_SECTION__INIT;
+	Weir__Command command = WEIR__COMMAND__INIT;
+	fixture_init(&fixture);
+	commit.writer = protobuf_uuid(&writer);
+	commit.sequence = 1;
+	commit.created_ms = INT64_MAX;
+	commit.section_length = 300;
+	command.kind_case = WEIR__COMMAND__KIND_COMMIT;
+	command.commit = &commit;
+	log_entry_write(&fixture, 1, &command);
+	world_start(&fixture.world, 0);
+	world_run_ms(&fixture.world, 3000);
+	const char *reason = coordinator_ready(fixture.world.nodes[0].coordinator);
+	CU_ASSERT(reason && strcmp(reason, "a shard is damaged") == 0);
+	fixture_done(&fixture);
+}
+
 static void test_a_missing_section_damages_the_shard(void)
 {
 	damage_a_section(false);
@@ -634,5 +661,6 @@ UNIT_MAIN("coordinator_takeover", {"take_over_gives_the_same_state", test_take_o
 	{"another_entry_in_place_of_a_doubted_one", test_another_entry_in_place_of_a_doubted_one},
 	{"another_incarnation_fences", test_another_incarnation_fences}, {"join_and_drain", test_join_and_drain},
 	{"a_log_of_large_entries_is_read", test_a_log_of_large_entries_is_read},
+	{"an_impossible_object_damages_the_shard", test_an_impossible_object_damages_the_shard},
 	{"a_missing_section_damages_the_shard", test_a_missing_section_damages_the_shard},
 	{"a_false_section_damages_the_shard", test_a_false_section_damages_the_shard})
