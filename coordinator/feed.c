@@ -8,7 +8,11 @@
 #include "common/runtime/protobuf.h"
 #include "proto/feed.pb-c.h"
 
-enum { PREFIX_SIZE = 16 };
+enum {
+	PREFIX_SIZE = 16,
+	INDEX_MESSAGE_BYTES = 4 << 20, // far below what the bus carries; a single update may be larger
+	INDEX_UPDATE_OVERHEAD_BYTES = 64,
+};
 
 // Numbers of one channel.
 struct channel {
@@ -22,6 +26,7 @@ struct index_update {
 	Weir__IndexUpdate update;
 	Weir__ObjectRef object;
 	struct slice section;
+	bool begins; // a message
 };
 
 struct feed {
@@ -33,7 +38,9 @@ struct feed {
 	struct arena arena; // of what gathers in this turn
 	struct list updates;
 	size_t update_count;
-	struct list topics; // topic_change
+	size_t index_messages; // that the updates make
+	size_t index_bytes;    // of the last of them
+	struct list topics;    // topic_change
 	size_t topic_count, deleted_count;
 };
 
@@ -67,6 +74,7 @@ static void feed_clear(struct feed *feed)
 	list_init(&feed->updates);
 	list_init(&feed->topics);
 	feed->update_count = feed->topic_count = feed->deleted_count = 0;
+	feed->index_messages = feed->index_bytes = 0;
 	arena_reset(&feed->arena);
 }
 
@@ -79,6 +87,16 @@ void feed_free(struct feed **pointer)
 	feed_clear(feed);
 	arena_done(&feed->arena);
 	free(feed);
+}
+
+// Which message it goes with is settled at once: the number told to who asks in between counts them.
+static void feed_index_gather(struct feed *feed, struct index_update *update, size_t bytes)
+{
+	update->begins = feed->update_count == 0 || feed->index_bytes + bytes > INDEX_MESSAGE_BYTES;
+	feed->index_bytes = update->begins ? bytes : feed->index_bytes + bytes;
+	feed->index_messages += update->begins;
+	list_append(&feed->updates, &update->link);
+	feed->update_count++;
 }
 
 void feed_add_commit(struct feed *feed, const Weir__CommitSection *commit, struct slice section, struct bytes packed_outcome)
@@ -95,8 +113,7 @@ void feed_add_commit(struct feed *feed, const Weir__CommitSection *commit, struc
 	struct bytes outcome = arena_copy(&feed->arena, packed_outcome);
 	update->update.outcome = protobuf_unpack(&weir__commit_outcome__descriptor, outcome, &feed->arena);
 	CHECK(update->update.outcome);
-	list_append(&feed->updates, &update->link);
-	feed->update_count++;
+	feed_index_gather(feed, update, section.len + packed_outcome.len + INDEX_UPDATE_OVERHEAD_BYTES);
 }
 
 void feed_add_topic(struct feed *feed, const Weir__TopicInfo *topic)
@@ -130,19 +147,32 @@ static bool channel_due(const struct feed *feed, struct channel *channel, bool c
 	return true;
 }
 
-static void publish_index(struct feed *feed)
+static void publish_index_message(struct feed *feed, Weir__IndexUpdate **updates, size_t count)
 {
-	if (!channel_due(feed, &feed->index, feed->update_count > 0))
+	if (!channel_due(feed, &feed->index, count > 0))
 		return;
 	Weir__IndexFeed message = WEIR__INDEX_FEED__INIT;
 	message.shard = feed->shard;
 	message.epoch = feed->epoch;
 	message.number = feed->index.number;
-	message.updates = arena_alloc(&feed->arena, feed->update_count * sizeof(Weir__IndexUpdate *));
-	LIST_EACH (&feed->updates, link) {
-		message.updates[message.n_updates++] = &container_of(link, struct index_update, link)->update;
-	}
+	message.updates = updates;
+	message.n_updates = count;
 	bus_publish(feed->bus, bytes_of(feed->index.prefix), &message.base);
+}
+
+static void publish_index(struct feed *feed)
+{
+	Weir__IndexUpdate **updates = arena_alloc(&feed->arena, feed->update_count * sizeof(Weir__IndexUpdate *));
+	size_t count = 0;
+	LIST_EACH (&feed->updates, link) {
+		struct index_update *update = container_of(link, struct index_update, link);
+		if (update->begins && count) {
+			publish_index_message(feed, updates, count);
+			count = 0;
+		}
+		updates[count++] = &update->update;
+	}
+	publish_index_message(feed, updates, count);
 }
 
 static Weir__TopicWatermarks *watermarks_topic(struct arena *arena, const struct shard_topic *topic, size_t room)
@@ -254,7 +284,7 @@ uint64_t feed_publish(struct feed *feed, struct shard_state *state, const Weir__
 
 uint64_t feed_index_number(const struct feed *feed)
 {
-	return feed->index.number + (feed->update_count > 0);
+	return feed->index.number + feed->index_messages;
 }
 
 uint64_t feed_watermark_number(const struct feed *feed, const struct shard_state *state)

@@ -1,7 +1,7 @@
 #pragma once
 // What a shard tells all others (proto/feed.proto): watermarks and index updates, and shard 0 also topics and the cluster's
-// view. Changes of a turn gather and leave as one message a channel; when there is nothing to tell, the last number is repeated
-// every FEED_BEAT_MS, so that a subscriber who missed the last message notices.
+// view. Changes of a turn gather and leave as one message a channel (several when the index updates are many); when there is
+// nothing to tell, the last number is repeated every FEED_BEAT_MS, so that a subscriber who missed the last message notices.
 //
 // Owner: the slot of an owned shard; lives as long as the ownership (epoch). Nothing is kept for absent subscribers.
 

@@ -8,6 +8,7 @@
 #include "common/cluster/cluster_client.h"
 #include "common/cluster/feed_cursor.h"
 #include "common/runtime/protobuf.h"
+#include "coordinator/feed.h"
 #include "proto/bus.pb-c.h"
 #include "proto/feed.pb-c.h"
 #include "tests/unit/base/unit.h"
@@ -171,6 +172,7 @@ struct subscriber {
 	struct fixture *fixture;
 	struct feed_cursor index, watermarks;
 	uint32_t gaps, messages, updates;
+	size_t longest;
 	int64_t high_watermark;
 };
 
@@ -201,6 +203,7 @@ static void subscriber_heard(void *ctx, struct bytes prefix, struct bytes body)
 	struct arena arena;
 	arena_init(&arena, 0);
 	subscriber->messages++;
+	subscriber->longest = body.len > subscriber->longest ? body.len : subscriber->longest;
 	if (prefix.data[0] == 'i')
 		subscriber_index(subscriber, body, &arena);
 	else
@@ -257,6 +260,42 @@ static void test_feed(void)
 }
 
 // How all other daemons see us: cluster_client registers, gets a node id, finds owners, and is forgotten when it is silent.
+// What a flight gave may be more than one message of the bus: it leaves as several, each with its number.
+static void test_feed_of_much(void)
+{
+	enum { UPDATES = 40, SECTION_BYTES = 1 << 20, MESSAGE_BYTES_MAX = 8 << 20 };
+	struct fixture fixture;
+	const struct uuid writer = {{4}};
+	Weir__CommitSection commit = WEIR__COMMIT_SECTION__INIT;
+	fixture_init(&fixture, 1);
+	struct subscriber subscriber = {.fixture = &fixture};
+	struct bus *bus = bus_memory_endpoint(fixture.world.network, "much", "feed of much");
+	struct shard_state *state = shard_state_new(1, 4, NULL);
+	struct feed *feed = feed_new(&fixture.world.env, bus, 1, 77);
+	struct block *block = block_new(SECTION_BYTES);
+	memset(block->data, 0, SECTION_BYTES);
+	struct slice section = slice_take(&block);
+	bus_subscribe(fixture.world.client, "feed of much", bytes_of("index/0001"), subscriber_heard, &subscriber);
+	feed_cursor_synced(&subscriber.index, &fixture.world.env, 77, feed_index_number(feed));
+	commit.writer = protobuf_uuid(&writer);
+	for (int i = 0; i < UPDATES; i++)
+		feed_add_commit(feed, &commit, section, bytes_view("", 0));
+	uint64_t number = feed_index_number(feed);
+	feed_publish(feed, state, NULL);
+	CU_ASSERT_EQUAL(feed_index_number(feed), number);
+	world_run_ms(&fixture.world, 10);
+	CU_ASSERT_EQUAL(subscriber.gaps, 0);
+	CU_ASSERT_EQUAL(subscriber.updates, UPDATES);
+	CU_ASSERT_EQUAL(subscriber.index.number, number);
+	CU_ASSERT(subscriber.longest <= MESSAGE_BYTES_MAX);
+	bus_unsubscribe(fixture.world.client, "feed of much", bytes_of("index/0001"));
+	slice_done(&section);
+	feed_free(&feed);
+	shard_state_free(&state);
+	bus_memory_endpoint_free(&bus);
+	fixture_done(&fixture);
+}
+
 static void test_registration(void)
 {
 	struct fixture fixture;
@@ -295,4 +334,5 @@ static void test_registration(void)
 
 UNIT_MAIN("coordinator_commit", {"commit_and_locate", test_commit_and_locate},
 	{"chain_is_kept_before_logging", test_chain_is_kept_before_logging}, {"too_old_and_corrupt", test_too_old_and_corrupt},
-	{"malformed_and_wrong_owner", test_malformed_and_wrong_owner}, {"feed", test_feed}, {"registration", test_registration})
+	{"malformed_and_wrong_owner", test_malformed_and_wrong_owner}, {"feed", test_feed}, {"feed_of_much", test_feed_of_much},
+	{"registration", test_registration})
