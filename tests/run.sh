@@ -76,6 +76,22 @@ suite_gates() {
 
 suite_unit() { check_ctest dev unit; }
 suite_asan() { check_ctest asan unit; }
+suite_tsan() {
+	export TSAN_OPTIONS="suppressions=$here/tests/unit/tsan.suppressions"
+	check_ctest tsan unit
+}
+
+# Each fuzzer searches for a minute from its kept corpus; what it finds beyond stays in the build tree.
+suite_fuzz() {
+	check "fuzz build" build fuzz
+	local corpus name
+	for corpus in tests/fuzz/*_corpus; do
+		name=$(basename "$corpus" _corpus)
+		mkdir -p "build/fuzz/found/$name"
+		check "fuzz $name" "build/fuzz/bin/fuzz_$name" -max_total_time=60 -print_final_stats=1 "-artifact_prefix=build/fuzz/found/$name-" \
+			"build/fuzz/found/$name" "$corpus"
+	done
+}
 suite_k8s() { check "k8s renders" python3 tests/e2e/k8s_render.py; }
 
 # Real clients against real processes; each script starts its own cluster and ends with 0 or says what is wrong.
