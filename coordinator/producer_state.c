@@ -26,20 +26,27 @@ static const struct producer_batch *producer_find_batch(const struct producer *p
 	return NULL;
 }
 
+// Kafka's rules, but for one thing: a batch that lies ahead is OUT_OF_ORDER_SEQUENCE there, because a leader sees all that was
+// sent before. Here the batch before may still be on its way through another frontend, and may be acked to the client before the
+// client hears of this refusal; librdkafka then takes the code for lost data and ends for good. A gap is told as what it is:
+// surely not appended, to be sent again in order.
 static enum error producer_check_known(
 	const struct producer *producer, const struct section_batch *batch, int64_t *ret_base_offset)
 {
 	if (batch->producer_epoch < producer->epoch)
 		return ERROR_PRODUCER_EPOCH;
 	if (batch->producer_epoch > producer->epoch)
-		return batch->base_sequence == 0 ? ERROR_OK : ERROR_OUT_OF_ORDER_SEQUENCE;
+		return batch->base_sequence == 0 ? ERROR_OK : ERROR_SEQUENCE_GAP;
 	const struct producer_batch *known = producer_find_batch(producer, batch);
 	if (known) {
 		*ret_base_offset = known->base_offset;
 		return ERROR_DUPLICATE_SEQUENCE;
 	}
-	int32_t last = producer->batches[producer->batch_count - 1].last_sequence;
-	return batch->base_sequence == sequence_after(last, 1) ? ERROR_OK : ERROR_OUT_OF_ORDER_SEQUENCE;
+	int32_t next = sequence_after(producer->batches[producer->batch_count - 1].last_sequence, 1);
+	if (batch->base_sequence == next)
+		return ERROR_OK;
+	bool ahead = (((uint32_t)batch->base_sequence - (uint32_t)next) & INT32_MAX) <= INT32_MAX / 2;
+	return ahead ? ERROR_SEQUENCE_GAP : ERROR_OUT_OF_ORDER_SEQUENCE;
 }
 
 enum error producer_check(const struct producer_states *states, const struct section_batch *batch, int64_t *ret_base_offset)

@@ -32,8 +32,8 @@ struct producer_states {
 	struct producer *table; // the one idle longest first
 };
 
-// ERROR_OK: may be appended. ERROR_DUPLICATE_SEQUENCE: was appended at ret_base_offset. ERROR_OUT_OF_ORDER_SEQUENCE,
-// ERROR_PRODUCER_EPOCH: refused. Batches without producer id are always OK.
+// ERROR_OK: may be appended. ERROR_DUPLICATE_SEQUENCE: was appended at ret_base_offset. ERROR_SEQUENCE_GAP: refused, but would
+// fit behind a batch that may still come. ERROR_OUT_OF_ORDER_SEQUENCE, ERROR_PRODUCER_EPOCH: refused. Batches without producer id are always OK.
 MUST_CHECK enum error producer_check(
 	const struct producer_states *states, const struct section_batch *batch, int64_t *ret_base_offset);
 // After ERROR_OK.

@@ -44,6 +44,7 @@ static const struct {
 	{ERROR_BUSY, 28, "busy", 7, true},
 	{ERROR_CANCELED, 29, "canceled", 7, true},
 	{ERROR_INTERNAL, 30, "internal", -1, false},
+	{ERROR_SEQUENCE_GAP, 31, "sequence_gap", 6, true},
 };
 
 static void table_is_pinned(void)
