@@ -50,8 +50,7 @@ void kafka_init_producer_id(const struct kafka_topics_call *from)
 	struct reader reader = reader_of(from->body);
 	struct arena arena;
 	arena_init(&arena, ARENA_BYTES_MAX);
-	if (kafka_init_producer_id_request_decode(&request, &reader, from->version, &arena) != ERROR_OK ||
-		reader_finished(&reader) != ERROR_OK) {
+	if (kafka_init_producer_id_request_decode(&request, &reader, from->version, &arena) != ERROR_OK) {
 		control_reply_kafka(coordinator, from->request, ERROR_MALFORMED, BYTES_NULL);
 	} else if (request.transactional_id.data) {
 		log_event(LOG_INFO, "transactions_unsupported", LOG_BYTES("transactional_id", request.transactional_id));

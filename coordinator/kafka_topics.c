@@ -360,8 +360,7 @@ void kafka_create_topics(const struct kafka_topics_call *from)
 	struct reader reader = call_reader(call, from->body);
 	struct kafka_create_topics_request request;
 	call->encode = create_encode;
-	if (kafka_create_topics_request_decode(&request, &reader, from->version, &call->arena) != ERROR_OK ||
-		reader_finished(&reader) != ERROR_OK) {
+	if (kafka_create_topics_request_decode(&request, &reader, from->version, &call->arena) != ERROR_OK) {
 		refuse_malformed(call);
 		return;
 	}
@@ -444,8 +443,7 @@ void kafka_create_partitions(const struct kafka_topics_call *from)
 	struct reader reader = call_reader(call, from->body);
 	struct kafka_create_partitions_request request;
 	call->encode = grow_encode;
-	if (kafka_create_partitions_request_decode(&request, &reader, from->version, &call->arena) != ERROR_OK ||
-		reader_finished(&reader) != ERROR_OK) {
+	if (kafka_create_partitions_request_decode(&request, &reader, from->version, &call->arena) != ERROR_OK) {
 		refuse_malformed(call);
 		return;
 	}
@@ -531,8 +529,7 @@ void kafka_delete_topics(const struct kafka_topics_call *from)
 	struct reader reader = call_reader(call, from->body);
 	struct kafka_delete_topics_request request;
 	call->encode = delete_encode;
-	if (kafka_delete_topics_request_decode(&request, &reader, from->version, &call->arena) != ERROR_OK ||
-		reader_finished(&reader) != ERROR_OK) {
+	if (kafka_delete_topics_request_decode(&request, &reader, from->version, &call->arena) != ERROR_OK) {
 		refuse_malformed(call);
 		return;
 	}

@@ -117,8 +117,6 @@ void request_free(struct request **request)
 bool request_decoded(struct request *request, enum error error)
 {
 	if (error == ERROR_OK)
-		error = reader_finished(&request->body);
-	if (error == ERROR_OK)
 		return true;
 	log_event(LOG_WARN, "request_malformed", LOG_NUMBER("api", request->key), LOG_NUMBER("version", request->version),
 		LOG_TEXT("client", request->session->client_host), LOG_BYTES("client_id", request->header.client_id));

@@ -80,7 +80,8 @@ struct request {
 struct request *request_new(struct frontend *frontend, struct client_session *session, struct slice frame);
 // At any time; an unanswered one is cancelled.
 void request_free(struct request **request);
-// The body as the message of the version, nothing left over.
+// The body as the message of the version. Bytes behind it are ignored, as Kafka does: librdkafka 2.16 sends three behind a
+// Metadata request for all topics.
 #define REQUEST_DECODE(request, decode, message)                                                                               \
 	request_decoded((request), decode((message), &(request)->body, (request)->version, &(request)->arena))
 MUST_CHECK bool request_decoded(struct request *request, enum error error);

@@ -101,9 +101,13 @@ suite_e2e() {
 	for script in tests/e2e/core_*.py; do check "e2e $(basename "$script" .py)" /usr/bin/python3 "$script"; done
 }
 suite_clients() {
+	command -v mvn >/dev/null && command -v javac >/dev/null || deps maven default-jdk-headless
+	command -v npm >/dev/null || deps nodejs npm
+	deps python3-venv
 	check "release build" build release
 	local script
 	for script in tests/e2e/clients_*.py; do check "clients $(basename "$script" .py)" /usr/bin/python3 "$script"; done
+	/usr/bin/python3 tests/e2e/clients/features.py
 }
 
 run_tests() {

@@ -235,6 +235,14 @@ static void metadata_create(struct request *request, struct metadata_state *stat
 	kafka_writer_done(&writer);
 }
 
+// A topic asked for by id is that one, whatever stands where its name would be: Java's client sends "" there.
+static void metadata_prefer_ids(struct kafka_metadata_request *message)
+{
+	for (int32_t i = 0; i < message->topics_count; i++)
+		if (!uuid_is_zero(&message->topics[i].topic_id))
+			message->topics[i].name = BYTES_NULL;
+}
+
 void serve_metadata(struct request *request)
 {
 	struct metadata_state *state = arena_alloc(&request->arena, sizeof *state);
@@ -245,6 +253,7 @@ void serve_metadata(struct request *request)
 		metadata_answer(request);
 		return;
 	}
+	metadata_prefer_ids(&state->message);
 	state->errors = arena_alloc(&request->arena, (size_t)state->message.topics_count * sizeof *state->errors);
 	bool create = request->frontend->settings.auto_create_topics && state->message.allow_auto_topic_creation;
 	int32_t missing = create ? metadata_count_missing(request, state) : 0;

@@ -185,6 +185,46 @@ static void test_metadata_by_unknown_id(void)
 	world_call_done(&call);
 }
 
+// Java's client asks by id with "" for a name, not null.
+static void test_metadata_by_id_ignores_the_name(void)
+{
+	struct kafka_metadata_request message;
+	struct kafka_metadata_response response;
+	struct world_call call;
+	kafka_metadata_request_init(&message);
+	message.topics_count = 1;
+	message.topics = kafka_metadata_request_metadata_request_topic_array(&arena, 1);
+	message.topics[0].name = bytes_of("");
+	message.topics[0].topic_id = world.topics[0].id;
+	WORLD_SEND(&world, &call, metadata_request, 3, 12, &message);
+	WORLD_ANSWER(&call, &arena, metadata_response, &response, 12);
+	CU_ASSERT_EQUAL(response.topics[0].error_code, KAFKA_ERROR_NONE);
+	CU_ASSERT_TRUE(bytes_equal(response.topics[0].name, bytes_of(world.topics[0].name)));
+	CU_ASSERT_EQUAL(response.topics[0].partitions_count, 3);
+	world_call_done(&call);
+}
+
+// Captured from librdkafka 2.16: three bytes behind the tags of a request for all topics. Kafka ignores what it does not read.
+static void encode_metadata_and_more(const void *message, struct kafka_writer *writer, int16_t version)
+{
+	kafka_metadata_request_encode(message, writer, version);
+	buffer_append(&writer->buffer, "\1\0\0", 3);
+}
+
+static void test_bytes_behind_a_request_are_ignored(void)
+{
+	struct kafka_metadata_request message;
+	struct kafka_metadata_response response;
+	struct world_call call;
+	kafka_metadata_request_init(&message);
+	message.topics_count = -1;
+	message.allow_auto_topic_creation = false;
+	world_send(&world, &call, 3, 13, &message, encode_metadata_and_more);
+	WORLD_ANSWER(&call, &arena, metadata_response, &response, 13);
+	CU_ASSERT_EQUAL(response.topics_count, 1);
+	world_call_done(&call);
+}
+
 // A CreateTopics answer for one topic.
 static struct bytes created_body(const char *name, int16_t version, int16_t error)
 {
@@ -443,6 +483,8 @@ int main(void)
 	CU_ADD_TEST(suite, test_metadata_of_all_topics_in_all_versions);
 	CU_ADD_TEST(suite, test_metadata_refuses_a_bad_name_at_once);
 	CU_ADD_TEST(suite, test_metadata_by_unknown_id);
+	CU_ADD_TEST(suite, test_metadata_by_id_ignores_the_name);
+	CU_ADD_TEST(suite, test_bytes_behind_a_request_are_ignored);
 	CU_ADD_TEST(suite, test_metadata_creates_and_waits_for_the_catalog);
 	CU_ADD_TEST(suite, test_metadata_gives_up_waiting);
 	CU_ADD_TEST(suite, test_metadata_without_leave_to_create);
