@@ -111,8 +111,98 @@ static void test_chain_is_kept_before_logging(void)
 	CU_ASSERT_EQUAL(outcome->runs[0]->base_offset, 0);
 	CU_ASSERT(coordinator_shard_hash(fixture.world.nodes[0].coordinator, fixture.shard, &hash, &after));
 	CU_ASSERT_EQUAL(after - before, 2); // refused and known ones cost no entry
+	// A known sequence with another section is no repetition: its records are not in the log.
+	struct world_commit other;
+	world_commit_make(
+		&fixture.world, &fixture.writer, fixture.shard, &fixture.topic, &(struct world_batch){0, 6, -1, 0}, 1, &other);
+	other.sequence = second.sequence;
+	other.previous = second.previous;
+	CU_ASSERT_EQUAL(world_commit_send(&fixture.world, &other, &fixture.arena, &outcome), ERROR_CORRUPT);
 	world_commit_done(&first);
 	world_commit_done(&second);
+	world_commit_done(&other);
+	fixture_done(&fixture);
+}
+
+enum { ROW = 6, ROW_FIRST = 4 };
+
+struct row_answer {
+	bool answered;
+	enum error errors[ROW];
+	int64_t base_offsets[ROW];
+};
+
+static void row_answered(void *ctx, enum error error, const struct bus_message *message)
+{
+	struct row_answer *answer = ctx;
+	struct arena arena;
+	arena_init(&arena, 0);
+	answer->answered = true;
+	CU_ASSERT_EQUAL_FATAL(error, ERROR_OK);
+	const Weir__CommitReply *reply = protobuf_unpack(&weir__commit_reply__descriptor, message->body, &arena);
+	CU_ASSERT_FATAL(reply && reply->error == ERROR_OK);
+	for (size_t i = 0; i < reply->n_results; i++) {
+		answer->errors[i] = (enum error)reply->results[i]->error;
+		answer->base_offsets[i] = reply->results[i]->outcome ? reply->results[i]->outcome->runs[0]->base_offset : -1;
+	}
+	arena_done(&arena);
+}
+
+static void row_send(struct fixture *fixture, const struct world_commit *commits, size_t count, struct row_answer *answer)
+{
+	Weir__CommitSection bodies[ROW];
+	Weir__CommitSection *pointers[ROW];
+	struct slice frames[ROW];
+	Weir__CommitRequest request = WEIR__COMMIT_REQUEST__INIT;
+	for (size_t i = 0; i < count; i++) {
+		frames[i] = slice_copy(buffer_view(&commits[i].section));
+		weir__commit_section__init(&bodies[i]);
+		bodies[i].sequence = commits[i].sequence;
+		bodies[i].previous_sequence = commits[i].previous;
+		bodies[i].created_ms = commits[i].created_ms;
+		bodies[i].section_position = commits[i].position;
+		bodies[i].section_length = (uint32_t)frames[i].len;
+		bodies[i].section_crc = crc32c(0, frames[i].data, frames[i].len);
+		pointers[i] = &bodies[i];
+	}
+	request.shard = fixture->shard;
+	request.writer = protobuf_uuid(&commits[0].writer);
+	request.incarnation = world_incarnation(&fixture->world);
+	request.sections = pointers;
+	request.n_sections = count;
+	const struct bus_send send = {.type = WEIR__MESSAGE_TYPE__COMMIT,
+		.body = &request.base,
+		.frames = frames,
+		.frame_count = count,
+		.timeout_ms = 2000};
+	*answer = (struct row_answer){0};
+	bus_call(fixture->world.client, fixture->world.links[0], &send, row_answered, answer);
+	for (size_t i = 0; i < count; i++)
+		slice_done(&frames[i]);
+}
+
+// Several in a request, and a second request while those of the first are on their way: the chain goes on in their order.
+static void test_commits_in_a_row(void)
+{
+	struct fixture fixture;
+	struct world_commit commits[ROW];
+	struct row_answer first, second;
+	fixture_init(&fixture, 1);
+	for (size_t i = 0; i < ROW; i++)
+		world_commit_make(&fixture.world, &fixture.writer, fixture.shard, &fixture.topic, &PLAIN, 1, &commits[i]);
+	row_send(&fixture, commits, ROW_FIRST, &first);
+	world_turn(&fixture.world);
+	CU_ASSERT_FALSE(first.answered);
+	row_send(&fixture, commits + ROW_FIRST, ROW - ROW_FIRST, &second);
+	world_run_ms(&fixture.world, 100);
+	CU_ASSERT_FATAL(first.answered && second.answered);
+	for (size_t i = 0; i < ROW; i++) {
+		const struct row_answer *answer = i < ROW_FIRST ? &first : &second;
+		size_t at = i < ROW_FIRST ? i : i - ROW_FIRST;
+		CU_ASSERT_EQUAL(answer->errors[at], ERROR_OK);
+		CU_ASSERT_EQUAL(answer->base_offsets[at], (int64_t)(i * PLAIN.records));
+		world_commit_done(&commits[i]);
+	}
 	fixture_done(&fixture);
 }
 
@@ -260,6 +350,36 @@ static void test_feed(void)
 }
 
 // How all other daemons see us: cluster_client registers, gets a node id, finds owners, and is forgotten when it is silent.
+static enum metadata_fault hangs(void *ctx, uint64_t number)
+{
+	(void)ctx;
+	(void)number;
+	return METADATA_FAULT_HANG;
+}
+
+// Who cannot reach etcd falls silent before another may own its shards: its numbers would pass for the newest.
+static void test_feed_ends_with_the_lease(void)
+{
+	struct fixture fixture;
+	fixture_init(&fixture, 1);
+	struct subscriber subscriber = {.fixture = &fixture};
+	const char *feed_address = fixture.world.nodes[0].feed_address;
+	bus_subscribe(fixture.world.client, feed_address, bytes_of("hw/"), subscriber_heard, &subscriber);
+	world_run_ms(&fixture.world, 1000);
+	CU_ASSERT(subscriber.messages > 0);
+	metadata_store_memory_script(fixture.world.nodes[0].metadata, hangs, NULL);
+	world_run_ms(&fixture.world, (uint64_t)fixture.world.settings.lease_ttl_ms);
+	subscriber.messages = 0;
+	world_run_ms(&fixture.world, 5000);
+	CU_ASSERT_EQUAL(subscriber.messages, 0);
+	metadata_store_memory_script(fixture.world.nodes[0].metadata, NULL, NULL);
+	CU_ASSERT(world_settle(&fixture.world));
+	world_run_ms(&fixture.world, 1000);
+	CU_ASSERT(subscriber.messages > 0);
+	bus_unsubscribe(fixture.world.client, feed_address, bytes_of("hw/"));
+	fixture_done(&fixture);
+}
+
 // What a flight gave may be more than one message of the bus: it leaves as several, each with its number.
 static void test_feed_of_much(void)
 {
@@ -335,4 +455,5 @@ static void test_registration(void)
 UNIT_MAIN("coordinator_commit", {"commit_and_locate", test_commit_and_locate},
 	{"chain_is_kept_before_logging", test_chain_is_kept_before_logging}, {"too_old_and_corrupt", test_too_old_and_corrupt},
 	{"malformed_and_wrong_owner", test_malformed_and_wrong_owner}, {"feed", test_feed}, {"feed_of_much", test_feed_of_much},
+	{"feed_ends_with_the_lease", test_feed_ends_with_the_lease}, {"commits_in_a_row", test_commits_in_a_row},
 	{"registration", test_registration})

@@ -522,6 +522,37 @@ static void log_entry_write(struct fixture *fixture, unsigned position, Weir__Co
 	buffer_done(&value);
 }
 
+// Whoever wrote it and however: what is in the log stays, ours comes behind it.
+static void test_an_entry_in_place_is_not_overwritten(void)
+{
+	struct fixture fixture;
+	struct world_commit commit;
+	const Weir__CommitOutcome *outcome;
+	const struct world_batch batch = {0, 3, -1, 0};
+	const struct uuid id = {{6}};
+	char name[] = "theirs";
+	uint64_t hash, before, after;
+	Weir__PartitionsOpen open = WEIR__PARTITIONS_OPEN__INIT;
+	Weir__Command command = WEIR__COMMAND__INIT;
+	fixture_init(&fixture);
+	world_start(&fixture.world, 0);
+	create_topic(&fixture);
+	commit_next(&fixture);
+	CU_ASSERT(coordinator_shard_hash(fixture.world.nodes[0].coordinator, 0, &hash, &before));
+	open.topic_id = protobuf_uuid(&id);
+	open.name = name;
+	command.kind_case = WEIR__COMMAND__KIND_PARTITIONS_OPEN;
+	command.partitions_open = &open;
+	log_entry_write(&fixture, (unsigned)before, &command);
+	world_commit_make(&fixture.world, &fixture.writer, 0, &fixture.topic, &batch, 1, &commit);
+	CU_ASSERT_EQUAL(world_commit_send(&fixture.world, &commit, &fixture.arena, &outcome), ERROR_OK);
+	CU_ASSERT_EQUAL(outcome->runs[0]->base_offset, fixture.records);
+	CU_ASSERT(coordinator_shard_hash(fixture.world.nodes[0].coordinator, 0, &hash, &after));
+	CU_ASSERT_EQUAL(after, before + 2);
+	world_commit_done(&commit);
+	fixture_done(&fixture);
+}
+
 // A group of many members, say: large entries one behind the other.
 static void large_entry_write(struct fixture *fixture, unsigned position, size_t bytes)
 {
@@ -619,6 +650,26 @@ static void damage_a_section(bool falsify)
 	fixture_done(&fixture);
 }
 
+// What lies behind a hole cannot be trusted to mean what it meant.
+static void test_a_missing_entry_damages_the_shard(void)
+{
+	struct fixture fixture;
+	fixture_init(&fixture);
+	world_start(&fixture.world, 0);
+	create_topic(&fixture);
+	for (int i = 0; i < 3; i++)
+		commit_next(&fixture);
+	world_kill(&fixture.world, 0);
+	const struct metadata_delete delete = {bytes_of("/weir/shards/0000/log/0000000000000003"), BYTES_NULL};
+	const struct metadata_txn txn = {.deletes = &delete, .delete_count = 1};
+	metadata_txn_commit(fixture.world.metadata, &txn, 1000, txn_done, NULL);
+	world_start(&fixture.world, 1);
+	world_run_ms(&fixture.world, 8000);
+	const char *reason = coordinator_ready(fixture.world.nodes[1].coordinator);
+	CU_ASSERT(reason && strcmp(reason, "a shard is damaged") == 0);
+	fixture_done(&fixture);
+}
+
 // A commit in the log that no writer can have made.
 static void test_an_impossible_object_damages_the_shard(void)
 {
@@ -660,7 +711,9 @@ UNIT_MAIN("coordinator_takeover", {"take_over_gives_the_same_state", test_take_o
 	{"the_fence_stops_a_txn_that_was_queued", test_the_fence_stops_a_txn_that_was_queued},
 	{"another_entry_in_place_of_a_doubted_one", test_another_entry_in_place_of_a_doubted_one},
 	{"another_incarnation_fences", test_another_incarnation_fences}, {"join_and_drain", test_join_and_drain},
+	{"an_entry_in_place_is_not_overwritten", test_an_entry_in_place_is_not_overwritten},
 	{"a_log_of_large_entries_is_read", test_a_log_of_large_entries_is_read},
+	{"a_missing_entry_damages_the_shard", test_a_missing_entry_damages_the_shard},
 	{"an_impossible_object_damages_the_shard", test_an_impossible_object_damages_the_shard},
 	{"a_missing_section_damages_the_shard", test_a_missing_section_damages_the_shard},
 	{"a_false_section_damages_the_shard", test_a_false_section_damages_the_shard})

@@ -377,6 +377,31 @@ static void test_intents_across_coordinators(void)
 	fixture_done(&fixture);
 }
 
+// History 1: whoever hears of a topic may produce to it, so all its shards know it first.
+static void test_published_when_all_shards_know_it(void)
+{
+	struct fixture fixture;
+	fixture_init(&fixture);
+	world_start(&fixture.world, 1);
+	world_start(&fixture.world, 2);
+	world_run_ms(&fixture.world, 3000);
+	CU_ASSERT(world_settle(&fixture.world));
+	int owner = world_owner(&fixture.world, 0);
+	CU_ASSERT_FATAL(owner >= 0);
+	CU_ASSERT(coordinator_shards_serving(fixture.world.nodes[owner].coordinator) < 4);
+	for (int i = 0; i < WORLD_NODES; i++)
+		fixture.world.nodes[i].paused = i != owner;
+	CU_ASSERT_EQUAL(create_error(&fixture, (struct create){.name = "orders", .partitions = 50, .replication_factor = -1}),
+		KAFKA_ERROR_REQUEST_TIMED_OUT);
+	CU_ASSERT_PTR_NULL(published(&fixture, "orders"));
+	for (int i = 0; i < WORLD_NODES; i++)
+		fixture.world.nodes[i].paused = false;
+	world_run_ms(&fixture.world, 10000);
+	CU_ASSERT(world_settle(&fixture.world));
+	CU_ASSERT_PTR_NOT_NULL(published(&fixture, "orders"));
+	fixture_done(&fixture);
+}
+
 static enum object_fault notes_put(void *ctx, uint64_t number)
 {
 	bool *put = ctx;
@@ -440,5 +465,6 @@ UNIT_MAIN("coordinator_topics", {"create_errors", test_create_errors}, {"create"
 	{"grow_and_delete", test_grow_and_delete}, {"directory_is_listed", test_directory_is_listed},
 	{"an_intent_outlives_its_coordinator", test_an_intent_outlives_its_coordinator},
 	{"intents_across_coordinators", test_intents_across_coordinators},
+	{"published_when_all_shards_know_it", test_published_when_all_shards_know_it},
 	{"shard_0_goes_before_the_parts_are_logged", test_shard_0_goes_before_the_parts_are_logged},
 	{"producer_ids", test_producer_ids})
