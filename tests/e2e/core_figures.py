@@ -1,5 +1,5 @@
 """Figures that users were promised, checked by counting rather than by timing: idle memory, PUTs that do not depend on the number of
-partitions, and no GET while a consumer keeps up."""
+partitions, no GET while a consumer keeps up, and how soon a daemon is ready when etcd is there."""
 
 import sys
 import threading
@@ -13,6 +13,13 @@ RATE, SECONDS, RECORD = 200, 10, 1000  # records a second, how long, bytes
 def resident_mib(pid):
     with open(f"/proc/{pid}/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+
+
+def ready_after_ms(cluster, name):
+    for line in (cluster.data / "log" / f"{name}.log").read_text().splitlines():
+        if " event=ready " in line:
+            return int(line.split("after_ms=")[1].split()[0])
+    raise AssertionError(f"{name} never said that it is ready")
 
 
 def puts_of_even_load(cluster, topic, partitions):
@@ -68,8 +75,10 @@ def main():
         for name in cluster.names():
             if not name.startswith("etcd"):
                 mib = resident_mib(cluster.pid(name))
-                print(f"{name}: {mib:.1f} MiB resident when idle")
+                after_ms = ready_after_ms(cluster, name)
+                print(f"{name}: {mib:.1f} MiB resident when idle, ready {after_ms} ms after its start")
                 assert mib < 30, f"{name} holds {mib:.1f} MiB idle"
+                assert after_ms < 500, f"{name} was ready after {after_ms} ms"
         gets = gets_while_keeping_up(cluster)
         print(f"a consumer that keeps up: {gets} GETs")
         assert gets == 0
