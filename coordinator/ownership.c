@@ -90,6 +90,15 @@ static bool slot_choice(const struct slot *slot, struct uuid *ret_id)
 	return count > 0;
 }
 
+// The key is ours by an attempt that we no longer know of: one of unknown outcome that got in after its slot was dropped, or
+// one under the lease before. Our lease may keep it for ever, and nothing of ours is written under it any more.
+static bool slot_forgotten(const struct slot *slot)
+{
+	const struct mirror_row *row = slot_row(slot);
+	struct uuid id;
+	return row && !slot_mine(slot) && owner_of_value(row->value, &id) && uuid_equal(&id, &slot->coordinator->deps.instance);
+}
+
 static bool slot_is_choice(const struct slot *slot)
 {
 	struct uuid choice;
@@ -154,11 +163,12 @@ static void slot_acquire(struct slot *slot)
 	slot_txn(slot, &txn);
 }
 
+// Whatever attempt of ours it is of.
 static void slot_give_up_key(struct slot *slot)
 {
 	char incarnation_key[OWNER_KEY_SIZE];
 	const struct metadata_compare compares[] = {
-		{METADATA_COMPARE_VALUE, bytes_of(slot->owner_key), bytes_of(slot->value), 0},
+		{METADATA_COMPARE_VALUE, bytes_of(slot->owner_key), slot_row(slot)->value, 0},
 		incarnation_compare(slot->coordinator, incarnation_key),
 	};
 	const struct metadata_delete delete = {bytes_of(slot->owner_key), BYTES_NULL};
@@ -309,6 +319,8 @@ static uint64_t slot_step_free(struct slot *slot)
 		slot_start(slot);
 		return 0;
 	}
+	if (slot_forgotten(slot) && session_alive(coordinator->session))
+		return slot_retry_or(slot, slot_give_up_key);
 	if (slot_row(slot) || !mirror_loaded(slot->owner) || coordinator->draining || !session_alive(coordinator->session))
 		return DEADLINE_NEVER;
 	if (!slot_is_choice(slot))

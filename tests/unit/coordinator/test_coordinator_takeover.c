@@ -522,6 +522,42 @@ static void log_entry_write(struct fixture *fixture, unsigned position, Weir__Co
 	buffer_done(&value);
 }
 
+static void value_read(void *ctx, enum error error, const struct metadata_row *rows, size_t count, bool more, int64_t revision)
+{
+	struct buffer *value = ctx;
+	(void)more;
+	(void)revision;
+	CU_ASSERT_FATAL(error == ERROR_OK && count == 1);
+	buffer_bytes(value, rows[0].value);
+}
+
+// An acquisition of unknown outcome gets in when its shard was dropped long since: the key is ours, its value is not that of
+// any attempt we know of, and our lease keeps it alive.
+static void test_a_key_that_nobody_remembers_is_given_up(void)
+{
+	struct fixture fixture;
+	struct buffer value;
+	const struct bytes key = bytes_of("/weir/shards/0000/owner");
+	fixture_init(&fixture);
+	world_start(&fixture.world, 0);
+	create_topic(&fixture);
+	commit_next(&fixture);
+	buffer_init(&value, SIZE_MAX);
+	metadata_range(fixture.world.metadata, key, BYTES_NULL, 1, 1000, value_read, &value);
+	while (value.len == 0)
+		metadata_store_memory_step(fixture.world.metadata);
+	value.data[0] = value.data[0] == '0' ? '1' : '0';
+	const struct metadata_put put = {key, buffer_view(&value), 0};
+	const struct metadata_txn txn = {.puts = &put, .put_count = 1};
+	metadata_txn_commit(fixture.world.metadata, &txn, 1000, txn_done, NULL);
+	world_run_ms(&fixture.world, 3000);
+	CU_ASSERT_EQUAL_FATAL(world_owner(&fixture.world, 0), 0);
+	check_answers(&fixture);
+	commit_next(&fixture);
+	buffer_done(&value);
+	fixture_done(&fixture);
+}
+
 // Whoever wrote it and however: what is in the log stays, ours comes behind it.
 static void test_an_entry_in_place_is_not_overwritten(void)
 {
@@ -711,6 +747,7 @@ UNIT_MAIN("coordinator_takeover", {"take_over_gives_the_same_state", test_take_o
 	{"the_fence_stops_a_txn_that_was_queued", test_the_fence_stops_a_txn_that_was_queued},
 	{"another_entry_in_place_of_a_doubted_one", test_another_entry_in_place_of_a_doubted_one},
 	{"another_incarnation_fences", test_another_incarnation_fences}, {"join_and_drain", test_join_and_drain},
+	{"a_key_that_nobody_remembers_is_given_up", test_a_key_that_nobody_remembers_is_given_up},
 	{"an_entry_in_place_is_not_overwritten", test_an_entry_in_place_is_not_overwritten},
 	{"a_log_of_large_entries_is_read", test_a_log_of_large_entries_is_read},
 	{"a_missing_entry_damages_the_shard", test_a_missing_entry_damages_the_shard},
