@@ -88,6 +88,23 @@ void admin_topic_refuse(struct admin_topic *topic, int16_t error, const char *me
 	topic->message = message;
 }
 
+bool admin_topic_reserve(struct admin_topic *topic, int64_t partitions)
+{
+	struct controller *controller = topic->call->controller;
+	int64_t known = shard_state(controller->shard)->catalogue.partitions + controller->partitions_reserved;
+	if (known + partitions > controller->coordinator->settings.partitions_max)
+		return false;
+	topic->reserved = partitions;
+	controller->partitions_reserved += partitions;
+	return true;
+}
+
+void admin_topic_unreserve(struct admin_topic *topic)
+{
+	topic->call->controller->partitions_reserved -= topic->reserved;
+	topic->reserved = 0;
+}
+
 static int16_t intent_error(const struct admin_topic *topic, enum error error)
 {
 	switch (error) {
@@ -118,6 +135,7 @@ static void topic_proposed(void *ctx, enum error error, const struct apply_resul
 {
 	struct admin_topic *topic = ctx;
 	struct uuid id;
+	admin_topic_unreserve(topic);
 	if (error == ERROR_OK)
 		error = result->error;
 	if (error != ERROR_OK) {

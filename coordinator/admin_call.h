@@ -28,6 +28,7 @@ struct admin_topic {
 	int32_t partitions;    // CreateTopics
 	Weir__TopicInfo *info; // as intended; NULL: refused
 	Weir__TopicIntent__Kind kind;
+	int64_t reserved; // of the cluster's partitions, until the intent is in the catalogue or has failed
 };
 
 struct admin_call {
@@ -50,6 +51,9 @@ struct admin_call *admin_call_new(struct controller *controller, struct bus_requ
 void admin_call_set(struct admin_call *call, size_t topic_count, int32_t timeout_ms, uint32_t remaining_ms);
 // A topic's final result.
 void admin_topic_refuse(struct admin_topic *topic, int16_t error, const char *message);
+// Whether the cluster's limit has room for so many partitions more; if so they are reserved, what is on its way counts.
+bool admin_topic_reserve(struct admin_topic *topic, int64_t partitions);
+void admin_topic_unreserve(struct admin_topic *topic);
 // Logs topic->info as an intent, waits for its end.
 void admin_topic_propose(struct admin_topic *topic);
 // For other asynchronous steps of a topic: pending counts what still refers to the call.

@@ -17,9 +17,10 @@ struct controller {
 	struct topic_works *works;
 	struct producer_ids *producer_ids;
 	struct list admin_calls;
-	struct list tickets;      // listings of directories
-	uint64_t gather_until_us; // until then members are still coming back to a new owner: no view is told
-	uint64_t view_told;       // version of the view last published
+	int64_t partitions_reserved; // by admin calls whose intents are not logged yet
+	struct list tickets;         // listings of directories
+	uint64_t gather_until_us;    // until then members are still coming back to a new owner: no view is told
+	uint64_t view_told;          // version of the view last published
 	int32_t node_id_proposed;
 	bool closed;
 };

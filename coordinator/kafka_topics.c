@@ -178,10 +178,6 @@ static bool check_partitions(struct admin_topic *topic, const struct kafka_creat
 			"Number of partitions was set to an invalid non-positive value.");
 		return false;
 	}
-	if (call_catalogue(topic->call)->partitions + topic->partitions > settings->partitions_max) {
-		admin_topic_refuse(topic, KAFKA_ERROR_POLICY_VIOLATION, "The cluster's limit on partitions is reached.");
-		return false;
-	}
 	return true;
 }
 
@@ -252,6 +248,10 @@ static bool create_check(struct admin_topic *topic, const struct creatable_list 
 		if (!check_config(topic, from, i))
 			return false;
 	}
+	if (!admin_topic_reserve(topic, topic->partitions)) {
+		admin_topic_refuse(topic, KAFKA_ERROR_POLICY_VIOLATION, "The cluster's limit on partitions is reached.");
+		return false;
+	}
 	create_make_info(topic, from);
 	return true;
 }
@@ -282,6 +282,7 @@ static void directory_listed(void *ctx, enum error error, const struct object_in
 	if (!controller || controller->closed || error == ERROR_CANCELED)
 		return;
 	if (error != ERROR_OK) {
+		admin_topic_unreserve(topic);
 		admin_topic_refuse(topic, error_kafka_code(error), "The object store cannot be listed.");
 	} else {
 		if (count)
@@ -370,10 +371,12 @@ void kafka_create_topics(const struct kafka_topics_call *from)
 		struct admin_topic *topic = &call->topics[i];
 		if (!create_check(topic, &list, i))
 			continue;
-		if (request.validate_only)
-			topic->error = KAFKA_ERROR_NONE;
-		else
+		if (!request.validate_only) {
 			create_begin(topic);
+			continue;
+		}
+		admin_topic_unreserve(topic);
+		topic->error = KAFKA_ERROR_NONE;
 	}
 	admin_call_seal(call);
 }
@@ -386,7 +389,6 @@ static void grow_begin(struct admin_topic *topic, const struct kafka_create_part
 	const struct catalogue *catalogue = call_catalogue(topic->call);
 	const struct catalogue_topic *known = catalogue_topic_by_name(catalogue, from->name);
 	const Weir__TopicInfo *now = known && catalogue_topic_live(known) ? known->now.info : NULL;
-	int64_t limit = topic->call->controller->coordinator->settings.partitions_max;
 	if (!now)
 		admin_topic_refuse(topic, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, "This topic does not exist.");
 	else if (from->count <= now->partitions)
@@ -396,11 +398,12 @@ static void grow_begin(struct admin_topic *topic, const struct kafka_create_part
 	else if (from->assignments && from->assignments_count != from->count - now->partitions)
 		admin_topic_refuse(
 			topic, KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT, "There must be one assignment a new partition.");
-	else if (catalogue->partitions + from->count - now->partitions > limit)
+	else if (!admin_topic_reserve(topic, (int64_t)from->count - now->partitions))
 		admin_topic_refuse(topic, KAFKA_ERROR_POLICY_VIOLATION, "The cluster's limit on partitions is reached.");
-	else if (validate_only)
+	else if (validate_only) {
+		admin_topic_unreserve(topic);
 		topic->error = KAFKA_ERROR_NONE;
-	else {
+	} else {
 		topic->id = known->id;
 		topic->info = info_copy(topic->call, now);
 		topic->info->partitions = from->count;

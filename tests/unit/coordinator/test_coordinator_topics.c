@@ -377,6 +377,42 @@ static void test_intents_across_coordinators(void)
 	fixture_done(&fixture);
 }
 
+// The limit on partitions counts what the same request begins, too.
+static void test_partitions_limit_of_one_request(void)
+{
+	struct fixture fixture;
+	struct kafka_create_topics_request request;
+	struct kafka_create_topics_response response;
+	struct kafka_writer writer;
+	const char *names[] = {"a", "b", "c"};
+	arena_init(&fixture.arena, 0);
+	world_init(&fixture.world, 11);
+	fixture.world.settings.partitions_max = 50;
+	world_start(&fixture.world, 0);
+	kafka_writer_init(&writer, SIZE_MAX);
+	kafka_create_topics_request_init(&request);
+	request.topics = kafka_create_topics_request_creatable_topic_array(&fixture.arena, 3);
+	request.topics_count = 3;
+	for (int i = 0; i < 3; i++) {
+		request.topics[i].name = bytes_of(names[i]);
+		request.topics[i].num_partitions = i == 1 ? 40 : 20;
+		request.topics[i].replication_factor = -1;
+	}
+	kafka_create_topics_request_encode(&request, &writer, CREATE_VERSION);
+	struct reader reader = reader_of(kafka_call(&fixture, KAFKA_API_CREATE_TOPICS, CREATE_VERSION, &writer));
+	CU_ASSERT_EQUAL_FATAL(
+		kafka_create_topics_response_decode(&response, &reader, CREATE_VERSION, &fixture.arena), ERROR_OK);
+	CU_ASSERT_EQUAL(response.topics[0].error_code, KAFKA_ERROR_NONE);
+	CU_ASSERT_EQUAL(response.topics[1].error_code, KAFKA_ERROR_POLICY_VIOLATION);
+	CU_ASSERT_EQUAL(response.topics[2].error_code, KAFKA_ERROR_NONE);
+	// What was begun and has ended counts once.
+	CU_ASSERT_EQUAL(create_error(&fixture, (struct create){.name = "d", .partitions = 11, .replication_factor = -1}),
+		KAFKA_ERROR_POLICY_VIOLATION);
+	CU_ASSERT_EQUAL(create_error(&fixture, (struct create){.name = "e", .partitions = 10, .replication_factor = -1}),
+		KAFKA_ERROR_NONE);
+	fixture_done(&fixture);
+}
+
 // History 1: whoever hears of a topic may produce to it, so all its shards know it first.
 static void test_published_when_all_shards_know_it(void)
 {
@@ -465,6 +501,7 @@ UNIT_MAIN("coordinator_topics", {"create_errors", test_create_errors}, {"create"
 	{"grow_and_delete", test_grow_and_delete}, {"directory_is_listed", test_directory_is_listed},
 	{"an_intent_outlives_its_coordinator", test_an_intent_outlives_its_coordinator},
 	{"intents_across_coordinators", test_intents_across_coordinators},
+	{"partitions_limit_of_one_request", test_partitions_limit_of_one_request},
 	{"published_when_all_shards_know_it", test_published_when_all_shards_know_it},
 	{"shard_0_goes_before_the_parts_are_logged", test_shard_0_goes_before_the_parts_are_logged},
 	{"producer_ids", test_producer_ids})
