@@ -53,25 +53,26 @@ static const struct option_row option_feed_bind = {.name = "feed-bind",
 	.unit = "",
 	.help = "Where the feed is published.",
 	.offset = DAEMON_AT(feed_bind)};
+static const struct option_row option_advertise = {.name = "advertise",
+	.type = OPTION_TEXT,
+	.fallback = "",
+	.unit = "",
+	.help = "The address that siblings connect to, port * for the bound one. Empty: as bound.",
+	.offset = DAEMON_AT(advertise)};
+// Not for coordinators: they find each other in etcd.
+static const struct option_row option_coordinators = {.name = "coordinators",
+	.type = OPTION_TEXT,
+	.fallback = NULL,
+	.unit = "",
+	.help = "The coordinators' addresses, comma-separated, or dns+tcp://name:port.",
+	.offset = DAEMON_AT(coordinators)};
 static const struct option_row option_rows_common[] = {
-	{.name = "advertise",
-		.type = OPTION_TEXT,
-		.fallback = "",
-		.unit = "",
-		.help = "The address that siblings connect to, port * for the bound one. Empty: as bound.",
-		.offset = DAEMON_AT(advertise)},
 	{.name = "admin",
 		.type = OPTION_TEXT,
 		.fallback = "127.0.0.1:0",
 		.unit = "",
 		.help = "host:port of the admin port (/metrics /healthz /readyz), port 0 for a free one.",
 		.offset = DAEMON_AT(admin)},
-	{.name = "coordinators",
-		.type = OPTION_TEXT,
-		.fallback = "",
-		.unit = "",
-		.help = "The coordinators' addresses, comma-separated, or dns+tcp://name:port.",
-		.offset = DAEMON_AT(coordinators)},
 	{.name = "zone",
 		.type = OPTION_TEXT,
 		.fallback = "",
@@ -99,10 +100,14 @@ static void daemon_build_table(struct daemon_run *run)
 	const struct daemon_spec *spec = run->spec;
 	size_t common_count = sizeof option_rows_common / sizeof *option_rows_common, count = 0;
 	run->rows = memory_zalloc((OPTIONS_COMMON_MAX + spec->row_count) * sizeof *run->rows);
-	if (spec->serves)
+	if (spec->serves) {
 		run->rows[count++] = option_bind;
+		run->rows[count++] = option_advertise;
+	}
 	if (spec->publishes)
 		run->rows[count++] = option_feed_bind;
+	else
+		run->rows[count++] = option_coordinators;
 	for (size_t i = 0; i < common_count; i++)
 		run->rows[count++] = option_rows_common[i];
 	for (size_t i = 0; i < spec->row_count; i++)
@@ -125,6 +130,14 @@ static bool daemon_set_log_level(const struct daemon_run *run, const char *name)
 		}
 	}
 	fprintf(stderr, "%s: --log-level: \"%s\" is not debug, info, warn or error\n", run->program, name);
+	return false;
+}
+
+static bool daemon_check_coordinators(const struct daemon_run *run, const char *list)
+{
+	if (run->spec->publishes || list[strspn(list, ", ")] != '\0')
+		return true;
+	fprintf(stderr, "%s: --coordinators: \"%s\" names no address\n", run->program, list);
 	return false;
 }
 
@@ -243,7 +256,7 @@ static char *address_advertised(const char *advertise, const char *bound, bool o
 static bool daemon_name_addresses(struct daemon_run *run)
 {
 	struct daemon *daemon = &run->daemon;
-	const char *advertise = daemon->settings->advertise;
+	const char *advertise = daemon->settings->advertise ? daemon->settings->advertise : ""; // NULL: the role serves no pipe
 	if (strncmp(advertise, "tcp://", 6) == 0 && !strchr(advertise + 6, ':')) {
 		log_event(LOG_ERROR, "refused", LOG_TEXT("setting", "advertise"), LOG_TEXT("reason", "needs a port, or :*"));
 		return false;
@@ -345,7 +358,8 @@ int daemon_main(int argc, char **argv, const struct daemon_spec *spec)
 		status = 0;
 		goto out;
 	}
-	if (!daemon_set_log_level(&run, ((const struct daemon_settings *)run.settings)->log_level))
+	const struct daemon_settings *settings = run.settings;
+	if (!daemon_set_log_level(&run, settings->log_level) || !daemon_check_coordinators(&run, settings->coordinators))
 		goto out;
 	memory_tune();
 	status = daemon_live(&run);

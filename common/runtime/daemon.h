@@ -6,7 +6,8 @@
 // SIGINT: spec->drain, then turns until spec->drained() or drain-timeout -> spec->stop -> exit 0. A second SIGTERM exits at
 // once with 1. start may fail: it has logged one fatal line, the exit code is 1.
 //
-// Rows common to all roles: bind, advertise, admin, coordinators, zone, log-level, drain-timeout.
+// Rows of all roles: admin, zone, log-level, drain-timeout; bind and advertise where it serves, feed-bind where it publishes,
+// else coordinators (these find each other in etcd).
 
 #include "common/runtime/admin_http.h"
 #include "common/runtime/bus.h"
@@ -19,7 +20,7 @@ struct daemon_settings {
 	const char *feed_bind;    // coordinators only
 	const char *advertise;    // what siblings connect to; "" = as bound
 	const char *admin;        // host:port
-	const char *coordinators; // comma-separated control addresses or dns+tcp://name:port
+	const char *coordinators; // comma-separated control addresses or dns+tcp://name:port; NULL for coordinators
 	const char *zone;
 	const char *log_level;
 	int64_t drain_timeout_ms;

@@ -182,7 +182,10 @@ def check_start(cluster):
             ("unwritable store", [BIN / "weir-writer", *bind, *free, "--store", f"file://{blocked}/store"], {}, "blocked"),
             ("taken port", [BIN / "weir-frontend", *free, "--kafka", cluster.bootstrap.split(",")[0]], {}, "frontend"),
             ("bad address", [BIN / "weir-frontend", *free, "--kafka", "nowhere"], {}, "kafka"),
-            ("unreachable etcd", [BIN / "weir-coordinator", *bind, "--feed-bind", f"ipc://{temp}/f.sock", *free, "--etcd",
+            ("no coordinators", [BIN / "weir-reader", *bind, "--store", f"file://{temp}/store"], {}, "coordinators"),
+            ("empty coordinators", [BIN / "weir-reader", *bind, "--store", f"file://{temp}/store", "--coordinators", ","], {},
+             "coordinators"),
+            ("unreachable etcd", [BIN / "weir-coordinator", *bind, "--feed-bind", f"ipc://{temp}/f.sock", *free[:2], "--etcd",
                                   "127.0.0.1:1", "--start-timeout", "2s", "--store", f"file://{temp}/store"], {}, "etcd"),
         ]
         for name, arguments, environment, names in cases:
