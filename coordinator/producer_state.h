@@ -4,7 +4,8 @@
 // sequence must be 0, since two paths could otherwise reorder a new producer (histories, 5).
 //
 // Owner: the partition in a shard's state; only apply changes it. Bound: PRODUCERS_MAX a partition, the one idle longest goes
-// first (its next batch is then out of order, never doubled).
+// first. Its next batch is then out of order; only the repetition of its very first one would be doubled, if PRODUCERS_MAX
+// other producers began here between the two.
 
 #include <stdint.h>
 
@@ -33,7 +34,8 @@ struct producer_states {
 };
 
 // ERROR_OK: may be appended. ERROR_DUPLICATE_SEQUENCE: was appended at ret_base_offset. ERROR_SEQUENCE_GAP: refused, but would
-// fit behind a batch that may still come. ERROR_OUT_OF_ORDER_SEQUENCE, ERROR_PRODUCER_EPOCH: refused. Batches without producer id are always OK.
+// fit behind a batch that may still come. ERROR_OUT_OF_ORDER_SEQUENCE, ERROR_PRODUCER_EPOCH: refused. Batches without producer
+// id are always OK.
 MUST_CHECK enum error producer_check(
 	const struct producer_states *states, const struct section_batch *batch, int64_t *ret_base_offset);
 // After ERROR_OK.
