@@ -308,6 +308,8 @@ struct coordinator *coordinator_new(const struct coordinator_deps *deps)
 	struct coordinator *coordinator = memory_zalloc(sizeof *coordinator);
 	char prefix[PREFIX_SIZE];
 	coordinator->deps = *deps;
+	if (!coordinator->deps.apply_version_max)
+		coordinator->deps.apply_version_max = SHARD_APPLY_VERSION;
 	coordinator->settings = *deps->settings;
 	coordinator->groups = groups_settings_of(deps->settings);
 	const struct session_settings session_settings = {
@@ -317,6 +319,7 @@ struct coordinator *coordinator_new(const struct coordinator_deps *deps)
 		.instance = deps->instance,
 		.address = deps->address,
 		.feed_address = deps->feed_address,
+		.apply_version_max = coordinator->deps.apply_version_max,
 	};
 	coordinator->session = session_new(deps->env, deps->metadata, &session_settings, session_lost, coordinator);
 	int len = snprintf(prefix, sizeof prefix, "%s/coordinators/", coordinator->settings.etcd_prefix);
@@ -361,6 +364,62 @@ static uint64_t coordinator_publish(struct coordinator *coordinator)
 	return next_us;
 }
 
+// Apply rules: raised in each shard that is ours once every live coordinator knows the newer ones, since any of them may be the
+// next to replay the log.
+
+static uint32_t versions_common(const struct mirror *mirror)
+{
+	uint32_t common = UINT32_MAX;
+	struct arena arena;
+	size_t count = 0;
+	arena_init(&arena, 0);
+	Weir__CoordinatorInfo **infos = view_coordinators(mirror, &count, &arena);
+	for (size_t i = 0; i < count; i++) {
+		uint32_t known = infos[i]->apply_version_max ? infos[i]->apply_version_max : SHARD_APPLY_VERSION_FIRST;
+		common = known < common ? known : common;
+	}
+	bool readable = count > 0 && count == mirror_count(mirror);
+	arena_done(&arena);
+	return readable ? common : 0;
+}
+
+static void version_proposed(void *ctx, enum error error, const struct apply_result *result)
+{
+	struct slot *slot = ctx;
+	(void)result;
+	if (error != ERROR_OK)
+		slot->version_proposed = 0; // again at the next look
+	else
+		log_event(LOG_INFO, "apply_version_raised", LOG_NUMBER("shard", slot->number),
+			LOG_NUMBER("version", slot->version_proposed));
+}
+
+static void slot_raise_version(struct slot *slot, uint32_t version)
+{
+	if (!slot->shard || shard_ready(slot->shard) != ERROR_OK || version <= shard_state(slot->shard)->apply_version ||
+		slot->version_proposed == version)
+		return;
+	Weir__ApplyVersion raise = WEIR__APPLY_VERSION__INIT;
+	Weir__Command command = WEIR__COMMAND__INIT;
+	raise.version = version;
+	command.kind_case = WEIR__COMMAND__KIND_APPLY_VERSION;
+	command.apply_version = &raise;
+	slot->version_proposed = version;
+	shard_propose(slot->shard, &command, (struct slice){0}, version_proposed, slot);
+}
+
+static void versions_step(struct coordinator *coordinator)
+{
+	if (!session_alive(coordinator->session) || !mirror_loaded(coordinator->coordinators))
+		return;
+	if (coordinator->versions_seen != mirror_version(coordinator->coordinators)) {
+		coordinator->versions_seen = mirror_version(coordinator->coordinators);
+		coordinator->versions_common = versions_common(coordinator->coordinators);
+	}
+	for (uint32_t i = 0; i < coordinator->slot_count; i++)
+		slot_raise_version(&coordinator->slots[i], coordinator->versions_common);
+}
+
 static void drain_step(struct coordinator *coordinator)
 {
 	if (coordinator->draining && session_left(coordinator->session) && ownership_none(coordinator))
@@ -373,6 +432,7 @@ uint64_t coordinator_step(struct coordinator *coordinator)
 	uint64_t next_us = session_step(coordinator->session);
 	if (coordinator->controller)
 		next_us = deadline_min(next_us, controller_step(coordinator->controller));
+	versions_step(coordinator); // before ownership, whose step runs the shards
 	next_us = deadline_min(next_us, ownership_step(coordinator));
 	next_us = deadline_min(next_us, coordinator_publish(coordinator));
 	drain_step(coordinator);
@@ -419,4 +479,12 @@ bool coordinator_shard_hash(const struct coordinator *coordinator, uint32_t shar
 	*ret_hash = shard_state_hash(shard_state(owned));
 	*ret_position = shard_position(owned);
 	return true;
+}
+
+uint32_t coordinator_apply_version(const struct coordinator *coordinator, uint32_t shard)
+{
+	if (shard >= coordinator->slot_count)
+		return 0;
+	struct shard *owned = coordinator->slots[shard].shard;
+	return owned && shard_phase(owned) == SHARD_SERVING ? shard_state(owned)->apply_version : 0;
 }

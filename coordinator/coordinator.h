@@ -42,9 +42,10 @@ struct coordinator_deps {
 	struct object_store *objects;
 	const struct coordinator_settings *settings; // copied; texts are borrowed
 	struct uuid instance;
-	const char *address;      // what siblings connect to
-	const char *feed_address; // of our feed
-	struct metrics *metrics;  // NULL: none; outlived by the coordinator's counters
+	const char *address;        // what siblings connect to
+	const char *feed_address;   // of our feed
+	struct metrics *metrics;    // NULL: none; outlived by the coordinator's counters
+	uint32_t apply_version_max; // newest apply rules to admit to; 0: all that this binary knows
 };
 
 // Serves the bus from now on.
@@ -67,3 +68,5 @@ size_t coordinator_shards_serving(const struct coordinator *coordinator);
 // A hash of a served shard's state and where its log stands, for tests; false if it is not served here.
 MUST_CHECK bool coordinator_shard_hash(
 	const struct coordinator *coordinator, uint32_t shard, uint64_t *ret_hash, uint64_t *ret_position);
+// Apply rules in force in a served shard, for tests; 0: not served here.
+uint32_t coordinator_apply_version(const struct coordinator *coordinator, uint32_t shard);

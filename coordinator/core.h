@@ -33,6 +33,7 @@ struct slot {
 	uint64_t lost_since_us;   // since when the shard is fenced while the mirror still shows our value; 0: it is not
 	struct shard *shard;      // NULL: not ours
 	struct feed *feed;
+	uint32_t version_proposed; // apply rules that a command on its way raises to; 0: none
 };
 
 struct coordinator_counters {
@@ -54,6 +55,8 @@ struct coordinator {
 	struct slot *slots; // NULL until the cluster is known
 	uint32_t slot_count;
 	struct controller *controller; // NULL unless shard 0 is ours and serves
+	uint64_t versions_seen;        // version of the mirror that versions_common is from
+	uint32_t versions_common;      // newest apply rules that all live coordinators know; 0: unknown
 	bool draining;
 	bool malformed_logged;
 };

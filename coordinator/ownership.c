@@ -212,6 +212,7 @@ static void slot_start(struct slot *slot)
 		.owner_value = bytes_of(slot->value),
 		.incarnation_value = session_cluster(coordinator->session)->incarnation_value,
 		.epoch = epoch,
+		.apply_version_max = coordinator->deps.apply_version_max,
 		.groups = &coordinator->groups,
 		.counters = &coordinator->counters.shard,
 		.on_applied = slot_applied,
@@ -221,6 +222,7 @@ static void slot_start(struct slot *slot)
 	log_event(LOG_INFO, "shard_taken", LOG_NUMBER("shard", slot->number), LOG_NUMBER("epoch", epoch));
 	coordinator->counters.shards_taken++;
 	slot->feed = feed_new(coordinator->deps.env, coordinator->deps.bus, slot->number, epoch);
+	slot->version_proposed = 0;
 	slot->shard = shard_new(&deps);
 }
 

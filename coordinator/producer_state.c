@@ -27,9 +27,9 @@ static const struct producer_batch *producer_find_batch(const struct producer *p
 }
 
 // Kafka's rules, but for one thing: a batch that lies ahead is OUT_OF_ORDER_SEQUENCE there, because a leader sees all that was
-// sent before. Here the batch before may still be on its way through another frontend, and may be acked to the client before the
-// client hears of this refusal; librdkafka then takes the code for lost data and ends for good. A gap is told as what it is:
-// surely not appended, to be sent again in order.
+// sent before. Here the batch before may still be on its way through another frontend, and may be acked to the client before
+// the client hears of this refusal; librdkafka then takes the code for lost data and ends for good. A gap is told as what it
+// is: surely not appended, to be sent again in order.
 static enum error producer_check_known(
 	const struct producer *producer, const struct section_batch *batch, int64_t *ret_base_offset)
 {

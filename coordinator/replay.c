@@ -176,6 +176,18 @@ static void entry_free(struct replay *replay, struct replay_entry *entry)
 	free(entry);
 }
 
+// Whether this binary knows the rules by which the entry, and what follows it, is applied.
+static bool entry_rules_known(const struct replay *replay, const Weir__LogEntry *entry)
+{
+	for (size_t i = 0; i < entry->n_commands; i++) {
+		const Weir__Command *command = entry->commands[i];
+		if (command->kind_case == WEIR__COMMAND__KIND_APPLY_VERSION &&
+			command->apply_version->version > replay->deps.apply_version_max)
+			return false;
+	}
+	return entry->apply_version <= replay->deps.apply_version_max;
+}
+
 static void entry_add(struct replay *replay, struct bytes packed)
 {
 	struct replay_entry *entry = memory_zalloc(sizeof *entry);
@@ -185,7 +197,7 @@ static void entry_add(struct replay *replay, struct bytes packed)
 	replay->entry_count++;
 	entry->position = replay->next_position++;
 	entry->entry = protobuf_unpack(&weir__log_entry__descriptor, packed, &entry->arena);
-	if (!entry->entry || entry->entry->apply_version > SHARD_APPLY_VERSION) {
+	if (!entry->entry || !entry_rules_known(replay, entry->entry)) {
 		replay_set_damaged(replay, entry->position, NULL, entry->entry ? "apply_version_unknown" : "entry_malformed");
 		return;
 	}

@@ -23,6 +23,7 @@ struct replay_deps {
 	struct metadata_store *metadata;
 	struct object_store *objects;
 	const char *log_prefix; // "‹prefix›/shards/‹shard›/log/", copied
+	uint32_t apply_version_max;
 	// In order of position. sections[i]: of the i-th command, NULL if it is no commit or was refused by age.
 	void (*apply)(void *ctx, uint64_t position, const Weir__LogEntry *entry, const struct section *const *sections);
 	void *ctx;

@@ -248,6 +248,7 @@ static void row_send(struct session *session)
 	info.id = protobuf_uuid(&session->settings.instance);
 	info.address = address.text;
 	info.feed_address = feed_address.text;
+	info.apply_version_max = session->settings.apply_version_max;
 	struct buffer packed;
 	buffer_init(&packed, SIZE_MAX);
 	protobuf_pack(&info.base, &packed);

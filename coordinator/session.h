@@ -23,6 +23,7 @@ struct session_settings {
 	struct uuid instance;
 	const char *address;
 	const char *feed_address;
+	uint32_t apply_version_max;
 };
 
 struct session_cluster {

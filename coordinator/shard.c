@@ -494,7 +494,7 @@ static void flight_gather(struct shard *shard)
 	struct flight *flight = &shard->flight;
 	size_t topic_keys = 0;
 	flight->id = uuid_random(&shard->deps.env->prng);
-	log_entry_begin(&flight->entry, &flight->id, entry_time(shard), SHARD_APPLY_VERSION);
+	log_entry_begin(&flight->entry, &flight->id, entry_time(shard), shard->state->apply_version);
 	while (!list_empty(&shard->queue)) {
 		struct shard_command *command = container_of(shard->queue.next, struct shard_command, link);
 		bool first = list_empty(&flight->commands);
@@ -660,7 +660,7 @@ struct shard *shard_new(const struct shard_deps *deps)
 	shard->groups = groups_new(&groups_deps);
 	shard->state = shard_state_new(deps->number, deps->count, shard->groups);
 	const struct replay_deps replay_deps = {
-		deps->env, deps->metadata, deps->objects, shard->log_prefix, replay_apply, shard};
+		deps->env, deps->metadata, deps->objects, shard->log_prefix, deps->apply_version_max, replay_apply, shard};
 	shard->replay = replay_new(&replay_deps, 1);
 	return shard;
 }

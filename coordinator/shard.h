@@ -55,6 +55,7 @@ struct shard_deps {
 	struct bytes owner_value;       // copied
 	struct bytes incarnation_value; // copied
 	uint64_t epoch;                 // of the feed: revision of the take-over
+	uint32_t apply_version_max;     // newest rules known
 	const struct groups_settings *groups;
 	struct shard_counters *counters;
 	// A command that was logged and applied just now (not in replay); section: a commit's, as it came. May be NULL.

@@ -15,6 +15,7 @@ struct shard_state *shard_state_new(uint32_t shard, uint32_t shards, struct grou
 	struct shard_state *state = memory_zalloc(sizeof *state);
 	state->shard = shard;
 	state->shards = shards;
+	state->apply_version = SHARD_APPLY_VERSION_FIRST;
 	state->groups = groups;
 	catalogue_init(&state->catalogue);
 	list_init(&state->changed);
@@ -319,6 +320,10 @@ void shard_state_apply(struct shard_state *state, const Weir__Command *command, 
 		if (state->groups)
 			groups_apply(state->groups, command, at->time_ms);
 		break;
+	case WEIR__COMMAND__KIND_APPLY_VERSION:
+		if (command->apply_version->version > state->apply_version)
+			state->apply_version = command->apply_version->version;
+		break;
 	default:
 		result->error = ERROR_MALFORMED;
 	}
@@ -364,7 +369,7 @@ static uint64_t hash_partition(const struct shard_partition *partition, uint64_t
 
 uint64_t shard_state_hash(const struct shard_state *state)
 {
-	uint64_t seed = placement_mix(state->shard, state->shards);
+	uint64_t seed = placement_mix(placement_mix(state->shard, state->shards), state->apply_version);
 	for (const struct shard_topic *topic = state->topics; topic; topic = topic->hh.next) {
 		seed = placement_mix(seed, placement_hash(uuid_view(&topic->id)) + (uint64_t)topic->partition_count);
 		for (int32_t i = 0; i < topic->partition_count; i++) {

@@ -23,8 +23,9 @@
 #include "coordinator/writer_chain.h"
 #include "proto/log.pb-c.h"
 
-// The newest rules this binary knows; entries of a later version stop the shard.
-enum { SHARD_APPLY_VERSION = 1 };
+// The newest rules this binary knows. A log that has gone beyond them stops the shard: to go on by other rules than the owner
+// before would give other offsets. Rules change only like this: a new version here, and apply asks state->apply_version.
+enum { SHARD_APPLY_VERSION_FIRST = 1, SHARD_APPLY_VERSION = 1 };
 
 struct shard_topic;
 
@@ -52,6 +53,7 @@ enum { DROPPED_TOPICS_KEPT = 1024 };
 struct shard_state {
 	uint32_t shard;
 	uint32_t shards;
+	uint32_t apply_version; // the rules in force
 	struct shard_topic *topics;
 	struct index_objects objects;
 	struct writer_chains writers;

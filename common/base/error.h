@@ -37,7 +37,7 @@
 	X(PRODUCER_EPOCH, "producer_epoch", false, 47) /* INVALID_PRODUCER_EPOCH */                                            \
 	X(BUSY, "busy", true, 7)                       /* a limit is reached; nothing was done */                              \
 	X(CANCELED, "canceled", true, 7)                                                                                       \
-	X(INTERNAL, "internal", false, -1) /* UNKNOWN_SERVER_ERROR */                                                          \
+	X(INTERNAL, "internal", false, -1)       /* UNKNOWN_SERVER_ERROR */                                                    \
 	X(SEQUENCE_GAP, "sequence_gap", true, 6) /* NOT_LEADER_OR_FOLLOWER: the producer's batch before is not here yet */
 
 enum error {

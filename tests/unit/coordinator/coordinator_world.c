@@ -48,6 +48,7 @@ void world_start(struct world *world, unsigned number)
 		.instance = uuid_random(&world->env.prng),
 		.address = node->address,
 		.feed_address = node->feed_address,
+		.apply_version_max = world->apply_version_max,
 	};
 	node->coordinator = coordinator_new(&deps);
 	node->paused = false;

@@ -29,7 +29,8 @@ struct world {
 	struct world_node nodes[WORLD_NODES];
 	struct bus *client;
 	struct bus_link *links[WORLD_NODES];
-	unsigned started; // numbers addresses: a restarted node is another process
+	uint32_t apply_version_max; // of nodes started from now on; 0: what the binary knows
+	unsigned started;           // numbers addresses: a restarted node is another process
 };
 
 void world_init(struct world *world, uint64_t seed);

@@ -266,7 +266,7 @@ static void test_producer_epochs_and_window(void)
 	} steps[] = {
 		{batch_of(5, 1, 1, 1), ERROR_OUT_OF_ORDER_SEQUENCE}, // behind the window
 		{batch_of(5, 1, 6, 2), ERROR_OUT_OF_ORDER_SEQUENCE}, // begins like a known one, ends elsewhere
-		{batch_of(5, 1, 8, 1), ERROR_SEQUENCE_GAP}, // the one before may be on its way
+		{batch_of(5, 1, 8, 1), ERROR_SEQUENCE_GAP},          // the one before may be on its way
 		{batch_of(5, 0, 7, 1), ERROR_PRODUCER_EPOCH},
 		{batch_of(5, 2, 7, 1), ERROR_SEQUENCE_GAP}, // a new epoch begins at 0
 		{batch_of(5, 2, 0, 1), ERROR_OK},
