@@ -21,21 +21,38 @@ static void fetch_fill(fetch_partition *answer, int32_t partition, const struct 
 	answer->metadata = offset ? offset->metadata : bytes_of("");
 }
 
-static const struct uuid *fetch_resolve(struct group_request *request, const fetch_topic_request *topic, int16_t *ret_code)
+// The last one of that name: an earlier one, if there was one, is on its way out.
+static struct group_offset_topic *fetch_known_by_name(const struct group *group, struct bytes name)
 {
-	if (request->waiter.api_version < FETCH_TOPIC_ID_VERSION)
-		return group_request_topic_id(request, topic->name);
-	if (!group_request_topic_name(request, &topic->topic_id).data)
+	struct group_offset_topic *found = NULL;
+	for (struct group_offset_topic *topic = group->offset_topics; topic; topic = topic->hh.next)
+		if (bytes_equal(topic->name, name))
+			found = topic;
+	return found;
+}
+
+// A frontend may not have heard of the topic yet though the group has offsets of it: to answer "none" would make the consumer
+// begin anew. So what the group knows counts, whatever the frontend knows.
+static struct group_offset_topic *fetch_known(
+	struct group_request *request, struct group *group, const fetch_topic_request *topic, int16_t *ret_code)
+{
+	bool by_id = request->waiter.api_version >= FETCH_TOPIC_ID_VERSION;
+	const struct uuid *id = by_id ? &topic->topic_id : group_request_topic_id(request, topic->name);
+	struct group_offset_topic *known = NULL;
+	if (group && id)
+		known = group_find_offset_topic(group, id);
+	else if (group)
+		known = fetch_known_by_name(group, topic->name);
+	if (!known && by_id && !group_request_topic_name(request, id).data)
 		*ret_code = KAFKA_ERROR_UNKNOWN_TOPIC_ID;
-	return &topic->topic_id;
+	return known;
 }
 
 static void fetch_topic(
 	struct group_request *request, struct group *group, const fetch_topic_request *topic, fetch_topic_response *answer)
 {
 	int16_t code = KAFKA_ERROR_NONE;
-	const struct uuid *id = fetch_resolve(request, topic, &code);
-	struct group_offset_topic *known = group && id && code == KAFKA_ERROR_NONE ? group_find_offset_topic(group, id) : NULL;
+	struct group_offset_topic *known = fetch_known(request, group, topic, &code);
 	answer->name = topic->name;
 	answer->topic_id = topic->topic_id;
 	answer->partitions_count = topic->partition_indexes_count;

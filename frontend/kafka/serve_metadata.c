@@ -2,6 +2,8 @@
 // clients spread over them, though any frontend serves any partition. A topic that is not there is created if the request and
 // the settings allow it; the answer then waits until the topic is in the catalog, so that the first produce finds it.
 
+#include <stdlib.h>
+
 #include "common/base/placement.h"
 #include "frontend/kafka/serve.h"
 #include "frontend/kafka/serve_call.h"
@@ -142,15 +144,6 @@ static bool metadata_to_create(const struct request *request, const struct metad
 	return wanted->name.data && !state->errors[index] && topic_name_valid(wanted->name) && !metadata_find(request, wanted);
 }
 
-// A name asked for twice is created once.
-static bool metadata_named_before(const struct metadata_state *state, int32_t index)
-{
-	for (int32_t i = 0; i < index; i++)
-		if (bytes_equal(state->message.topics[i].name, state->message.topics[index].name))
-			return true;
-	return false;
-}
-
 static int32_t metadata_count_missing(const struct request *request, const struct metadata_state *state)
 {
 	int32_t count = 0;
@@ -212,7 +205,7 @@ static void metadata_create(struct request *request, struct metadata_state *stat
 	message.topics = kafka_create_topics_request_creatable_topic_array(&request->arena, missing);
 	message.timeout_ms = (int32_t)wait_ms;
 	for (int32_t i = 0; i < state->message.topics_count; i++) {
-		if (!metadata_to_create(request, state, i) || metadata_named_before(state, i))
+		if (!metadata_to_create(request, state, i))
 			continue;
 		struct kafka_create_topics_request_creatable_topic *topic = &message.topics[message.topics_count++];
 		topic->name = state->message.topics[i].name;
@@ -243,6 +236,41 @@ static void metadata_prefer_ids(struct kafka_metadata_request *message)
 			message->topics[i].name = BYTES_NULL;
 }
 
+static int metadata_compare(const void *a, const void *b)
+{
+	const struct kafka_metadata_request_metadata_request_topic *const *left = a, *const *right = b;
+	int order = bytes_compare(uuid_view(&(*left)->topic_id), uuid_view(&(*right)->topic_id));
+	if (!order)
+		order = bytes_compare((*left)->name, (*right)->name);
+	return order ? order : (*left > *right) - (*left < *right);
+}
+
+static bool metadata_same(const struct kafka_metadata_request_metadata_request_topic *a,
+	const struct kafka_metadata_request_metadata_request_topic *b)
+{
+	return uuid_equal(&a->topic_id, &b->topic_id) && bytes_equal(a->name, b->name);
+}
+
+// Kafka takes the topics for a set. So a short request that names one large topic many times costs no more than naming it once.
+static void metadata_drop_repeats(struct arena *arena, struct kafka_metadata_request *message)
+{
+	size_t count = (size_t)message->topics_count, kept = 0;
+	struct kafka_metadata_request_metadata_request_topic *topics = message->topics, **sorted;
+	if (count < 2)
+		return;
+	sorted = arena_alloc(arena, count * sizeof(void *));
+	bool *repeated = arena_alloc(arena, count);
+	for (size_t i = 0; i < count; i++)
+		sorted[i] = &topics[i];
+	qsort(sorted, count, sizeof(void *), metadata_compare);
+	for (size_t i = 1; i < count; i++)
+		repeated[sorted[i] - topics] = metadata_same(sorted[i - 1], sorted[i]);
+	for (size_t i = 0; i < count; i++)
+		if (!repeated[i])
+			topics[kept++] = topics[i];
+	message->topics_count = (int32_t)kept;
+}
+
 void serve_metadata(struct request *request)
 {
 	struct metadata_state *state = arena_alloc(&request->arena, sizeof *state);
@@ -254,6 +282,7 @@ void serve_metadata(struct request *request)
 		return;
 	}
 	metadata_prefer_ids(&state->message);
+	metadata_drop_repeats(&request->arena, &state->message);
 	state->errors = arena_alloc(&request->arena, (size_t)state->message.topics_count * sizeof *state->errors);
 	bool create = request->frontend->settings.auto_create_topics && state->message.allow_auto_topic_creation;
 	int32_t missing = create ? metadata_count_missing(request, state) : 0;

@@ -27,6 +27,18 @@ static void test_simple_consumer(void)
 	script_close(&world);
 }
 
+// A frontend that has not heard of the topic yet must not make the consumer begin anew.
+static void test_a_topic_the_frontend_does_not_know(void)
+{
+	script_open(&world);
+	script_run(&world, "a commit o=t-0@5      : ok\n");
+	struct bytes name = world.topics[0].name;
+	world.topics[0].name = bytes_of("another");
+	script_run(&world, "a fetch o=t-0,t-1     : t-0@5 t-1@-1\n");
+	world.topics[0].name = name;
+	script_close(&world);
+}
+
 static void test_members_only(void)
 {
 	script_open(&world);
@@ -192,7 +204,8 @@ static void test_empty_group_id(void)
 	script_close(&world);
 }
 
-UNIT_MAIN("groups: offsets", {"a simple consumer", test_simple_consumer}, {"members only", test_members_only},
+UNIT_MAIN("groups: offsets", {"a simple consumer", test_simple_consumer},
+	{"a topic the frontend does not know", test_a_topic_the_frontend_does_not_know}, {"members only", test_members_only},
 	{"a commit keeps the session", test_commit_keeps_session}, {"order", test_order}, {"not durable", test_not_durable},
 	{"metadata", test_metadata}, {"a dropped topic", test_dropped_topic}, {"a re-created topic", test_recreated_topic},
 	{"several groups", test_several_groups}, {"OffsetDelete", test_delete_offsets},

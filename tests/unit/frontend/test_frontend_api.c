@@ -204,6 +204,25 @@ static void test_metadata_by_id_ignores_the_name(void)
 	world_call_done(&call);
 }
 
+static void test_metadata_of_a_topic_named_often_has_it_once(void)
+{
+	struct kafka_metadata_request message;
+	struct kafka_metadata_response response;
+	struct world_call call;
+	const char *const names[] = {"no/slash", world.topics[0].name, "also/none", world.topics[0].name, "no/slash"};
+	kafka_metadata_request_init(&message);
+	message.topics_count = 5;
+	message.topics = kafka_metadata_request_metadata_request_topic_array(&arena, 5);
+	for (size_t i = 0; i < 5; i++)
+		message.topics[i].name = bytes_of(names[i]);
+	WORLD_SEND(&world, &call, metadata_request, 3, 9, &message);
+	WORLD_ANSWER(&call, &arena, metadata_response, &response, 9);
+	CU_ASSERT_EQUAL_FATAL(response.topics_count, 3);
+	for (int32_t i = 0; i < 3; i++)
+		CU_ASSERT_TRUE(bytes_equal(response.topics[i].name, bytes_of(names[i])));
+	world_call_done(&call);
+}
+
 // Captured from librdkafka 2.16: three bytes behind the tags of a request for all topics. Kafka ignores what it does not read.
 static void encode_metadata_and_more(const void *message, struct kafka_writer *writer, int16_t version)
 {
@@ -484,6 +503,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_metadata_refuses_a_bad_name_at_once);
 	CU_ADD_TEST(suite, test_metadata_by_unknown_id);
 	CU_ADD_TEST(suite, test_metadata_by_id_ignores_the_name);
+	CU_ADD_TEST(suite, test_metadata_of_a_topic_named_often_has_it_once);
 	CU_ADD_TEST(suite, test_bytes_behind_a_request_are_ignored);
 	CU_ADD_TEST(suite, test_metadata_creates_and_waits_for_the_catalog);
 	CU_ADD_TEST(suite, test_metadata_gives_up_waiting);
