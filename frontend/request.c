@@ -46,6 +46,7 @@ struct request *request_new(struct frontend *frontend, struct client_session *se
 	request->started_us = frontend->env->now_us;
 	request->timeout.on_due = request_on_due;
 	arena_init(&request->arena, REQUEST_ARENA_BYTES + REQUEST_ARENA_FACTOR * frame.len);
+	arena_init(&request->round, 0);
 	kafka_writer_init(&request->answer, REQUEST_ANSWER_BYTES_MAX);
 	list_init(&request->calls);
 	list_init(&request->catalog_link);
@@ -111,6 +112,7 @@ void request_free(struct request **request)
 	slice_done(&gone->frame);
 	kafka_writer_done(&gone->answer);
 	arena_done(&gone->arena);
+	arena_done(&gone->round);
 	free(gone);
 }
 

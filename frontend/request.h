@@ -48,6 +48,7 @@ struct request {
 	struct reader body; // behind the header
 	size_t body_position;
 	struct arena arena;
+	struct arena round;   // what one attempt of many needs; whoever makes them resets it before each
 	uint64_t correlation; // in all logs
 	uint64_t started_us;
 

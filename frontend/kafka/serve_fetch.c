@@ -194,7 +194,7 @@ static void fetch_take(struct fetch_item *item, const Weir__FetchResult *result,
 	}
 	fetch_tell_watermark(item, watermarks_raise(request->frontend->watermarks, &item->topic_id, item->partition,
 					   result->high_watermark, result->log_start));
-	struct slice *slices = arena_alloc(&request->arena, result->frame_count * sizeof *slices);
+	struct slice *slices = arena_alloc(&request->round, result->frame_count * sizeof *slices);
 	for (uint32_t i = 0; i < result->frame_count; i++) {
 		slices[i] = frames[i];
 		request_hold(request, frames[i]);
@@ -207,7 +207,7 @@ static void fetch_take(struct fetch_item *item, const Weir__FetchResult *result,
 static enum error fetch_take_reply(struct fetch_share *share, const struct bus_message *message)
 {
 	struct request *request = share->state->request;
-	Weir__FetchReply *reply = protobuf_unpack(&weir__fetch_reply__descriptor, message->body, &request->arena);
+	Weir__FetchReply *reply = protobuf_unpack(&weir__fetch_reply__descriptor, message->body, &request->round);
 	if (!reply || reply->n_results != share->count)
 		return ERROR_INTERNAL;
 	size_t frames = 0;
@@ -287,8 +287,8 @@ static void fetch_send(struct fetch_state *state, struct fetch_share *share, con
 {
 	struct request *request = state->request;
 	Weir__FetchRequest message = WEIR__FETCH_REQUEST__INIT;
-	Weir__FetchPartition *rows = arena_alloc(&request->arena, share->count * sizeof *rows);
-	message.partitions = arena_alloc(&request->arena, share->count * sizeof *message.partitions);
+	Weir__FetchPartition *rows = arena_alloc(&request->round, share->count * sizeof *rows);
+	message.partitions = arena_alloc(&request->round, share->count * sizeof *message.partitions);
 	message.n_partitions = share->count;
 	message.max_bytes = (uint32_t)fetch_share_bytes(state, share);
 	for (size_t i = 0; i < share->count; i++) {
@@ -305,7 +305,7 @@ static void fetch_send(struct fetch_state *state, struct fetch_share *share, con
 
 static struct fetch_share *fetch_make_share(struct fetch_state *state, struct bus_link *reader)
 {
-	struct arena *arena = &state->request->arena;
+	struct arena *arena = &state->request->round;
 	struct fetch_share *share = arena_alloc(arena, sizeof *share);
 	share->state = state;
 	share->reader = reader;
@@ -364,7 +364,6 @@ static bool fetch_evaluate(struct fetch_item *item)
 	}
 	struct watermark known = watermarks_get(frontend->watermarks, &item->topic_id, item->partition);
 	fetch_tell_watermark(item, known);
-	item->row->records = KAFKA_RECORDS_EMPTY;
 	item->tries = 0;
 	return known.high < 0 || item->offset != known.high;
 }
@@ -378,6 +377,9 @@ static void fetch_round(struct request *request)
 	state->in_round = true;
 	state->changed = false;
 	state->bytes = 0;
+	for (size_t i = 0; i < state->item_count; i++)
+		state->items[i].row->records = KAFKA_RECORDS_EMPTY; // those of the round before lie in what is freed now
+	arena_reset(&request->round);
 	request_drop_held(request);
 	admission_return(admission, ADMISSION_FETCH, request->reserved_bytes);
 	request->reserved_bytes = 0;

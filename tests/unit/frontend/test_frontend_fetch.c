@@ -182,6 +182,27 @@ static void test_min_bytes_waits_for_more(void)
 	world_call_done(&call);
 }
 
+// A long poll that looks again and again must not pile up what each look needed.
+static void test_rounds_do_not_pile_up(void)
+{
+	struct world_call call;
+	size_t after_few = 0;
+	int64_t high = 10;
+	fetch(&call, FETCH(.min_bytes = 1 << 20, .max_wait_ms = 60000));
+	for (unsigned round = 0; round < 60; round++) {
+		world_feed_high(&world, &world.topics[0], 0, ++high, 0);
+		world_run(&world, 600);
+		if (round == 5)
+			after_few = call.request->round.used;
+	}
+	CU_ASSERT_TRUE(world.fetches > 20);
+	CU_ASSERT_EQUAL(call.done, 0);
+	CU_ASSERT_TRUE(after_few > 0 && call.request->round.used <= after_few);
+	world_run(&world, 30000);
+	CU_ASSERT_TRUE(answer(&call).responses[0].partitions[0].records.bytes.len > 0);
+	world_call_done(&call);
+}
+
 static void test_errors(void)
 {
 	CU_ASSERT_EQUAL(fetch_one(FETCH(.first = 9), 1).error_code, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
@@ -292,6 +313,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_one_of_many_partitions_wakes_it);
 	CU_ADD_TEST(suite, test_nothing_comes);
 	CU_ADD_TEST(suite, test_min_bytes_waits_for_more);
+	CU_ADD_TEST(suite, test_rounds_do_not_pile_up);
 	CU_ADD_TEST(suite, test_errors);
 	CU_ADD_TEST(suite, test_sessions_are_never_given);
 	CU_ADD_TEST(suite, test_the_watermark_never_goes_back);
